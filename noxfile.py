@@ -1,0 +1,130 @@
+"""The checks of this repository, each in an environment of its own.
+
+`nox` runs them all; `nox -s lint types` runs some; `nox --list` names them. Arguments after `--`
+go to the tool: `nox -s tests -- packages/election-core -k handover`.
+"""
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2026.10"
+nox.options.default_venv_backend = "uv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "imports", "tests", "docs", "e2e"]
+
+ROOT = Path(__file__).parent
+PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml"))
+
+# What of election_core may do I/O; everything else in it is pure and covered completely.
+IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory.py,*/election_core/engine/*"
+
+
+def _sync(session: nox.Session, *options: str) -> None:
+    """Install what the options of `uv sync` say, into this session's environment only."""
+    environment = session.virtualenv.location
+    session.run_install(
+        "uv",
+        "sync",
+        "--quiet",
+        "--no-default-groups",
+        f"--python={environment}",
+        *options,
+        env={"UV_PROJECT_ENVIRONMENT": environment},
+        external=True,
+    )
+
+
+def _existing(*paths: str) -> list[str]:
+    """Those of the paths that are there."""
+    return [path for path in paths if (ROOT / path).exists()]
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style, likely bugs, docstrings and formatting."""
+    _sync(session, "--only-group=lint")
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", "--check")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly; each package's tests by themselves, as their modules share names."""
+    _sync(session, "--all-packages", "--group=types")
+    session.run(
+        "mypy",
+        *(str(package.relative_to(ROOT) / "src") for package in PACKAGES),
+        *_existing("conftest.py", "noxfile.py", "tests", "benchmarks", "examples"),
+    )
+    for package in PACKAGES:
+        if list(package.glob("tests/**/*.py")):
+            session.run("mypy", str(package.relative_to(ROOT) / "tests"))
+
+
+@nox.session
+def imports(session: nox.Session) -> None:
+    """Dependencies between layers point one way."""
+    _sync(session, "--all-packages", "--group=imports")
+    session.run("lint-imports", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Everything but the end-to-end tests, with coverage of branches.
+
+    With arguments, runs only what they say and leaves coverage out.
+    """
+    _sync(session, "--all-packages", "--group=test")
+    if session.posargs:
+        session.run("pytest", *session.posargs)
+        return
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e")
+    session.run("coverage", "combine", "--quiet")
+    session.log("The pure part of the core: every branch")
+    session.run(
+        "coverage",
+        "report",
+        "--include=*/election_core/*",
+        f"--omit={IMPURE_CORE}",
+        "--fail-under=100",
+    )
+    session.log("The rest: nine branches in ten")
+    pure = [
+        str(path.relative_to(ROOT))
+        for path in ROOT.glob("packages/election-core/src/election_core/*.py")
+        if path.name not in {"ports.py", "memory.py"}
+    ]
+    session.run("coverage", "report", f"--omit={','.join(pure)}", "--fail-under=90")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the site; a broken link or an unknown name fails."""
+    _sync(session, "--all-packages", "--group=docs")
+    session.run("mkdocs", "build", "--strict", *session.posargs)
+
+
+@nox.session
+def e2e(session: nox.Session) -> None:
+    """Real processes on real sockets and files, killed and frozen for real."""
+    _sync(session, "--all-packages", "--group=test")
+    session.run("pytest", *(session.posargs or ["tests/e2e"]))
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure; see benchmarks/README.md for what is measured and how to read it."""
+    _sync(session, "--all-packages", "--group=test")
+    for path in sorted(ROOT.glob("benchmarks/bench_*.py")):
+        session.run("python", str(path.relative_to(ROOT)), *session.posargs)
+
+
+@nox.session(venv_backend="none", default=False)
+def clean(session: nox.Session) -> None:
+    """Remove what the other sessions left behind."""
+    for path in _existing("site", "htmlcov", ".mypy_cache", ".ruff_cache", ".pytest_cache"):
+        session.log(f"removing {path}")
+        shutil.rmtree(ROOT / path)

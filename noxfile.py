@@ -67,7 +67,7 @@ def types(session: nox.Session) -> None:
 def imports(session: nox.Session) -> None:
     """Dependencies between layers point one way."""
     _sync(session, "--all-packages", "--group=imports")
-    session.run("lint-imports", *session.posargs)
+    session.run("lint-imports", "--no-logo", *session.posargs)
 
 
 @nox.session
@@ -104,7 +104,7 @@ def tests(session: nox.Session) -> None:
 def docs(session: nox.Session) -> None:
     """Build the site; a broken link or an unknown name fails."""
     _sync(session, "--all-packages", "--group=docs")
-    session.run("mkdocs", "build", "--strict", *session.posargs)
+    session.run("mkdocs", "build", "--strict", *session.posargs, env={"NO_MKDOCS_2_WARNING": "1"})
 
 
 @nox.session

@@ -1,0 +1,39 @@
+"""Settings of the whole test run: how hypothesis searches, and that documented Python runs."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sybil import Sybil
+from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# How long an example takes says nothing about whether the promise holds, so there is no deadline.
+settings.register_profile("dev", deadline=None, max_examples=100)
+# The same examples each time, so that a red build can be repeated.
+settings.register_profile(
+    "ci",
+    deadline=None,
+    derandomize=True,
+    max_examples=200,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+# For a long search by hand.
+settings.register_profile("thorough", deadline=None, max_examples=5_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+
+@pytest.fixture(scope="module")
+def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder of its own for each page, so that examples may write `election.db` where they are."""
+    with contextlib.chdir(tmp_path_factory.mktemp("page")):
+        yield
+
+
+pytest_collect_file = Sybil(
+    parsers=[PythonCodeBlockParser(), SkipParser()],
+    patterns=["README.md", "docs/**/*.md", "docs/*.md", "packages/*/README.md"],
+    fixtures=["page_folder"],
+).pytest()

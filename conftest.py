@@ -27,7 +27,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 @pytest.fixture(scope="module")
 def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A folder of its own for each page, so that examples may write `election.db` where they are."""
+    """A folder of its own for each page, so that examples may write files where they are."""
     with contextlib.chdir(tmp_path_factory.mktemp("page")):
         yield
 

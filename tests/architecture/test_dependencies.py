@@ -22,8 +22,8 @@ def _declared(package: Package) -> set[str]:
 
 
 def _imported(package: Package) -> set[str]:
-    """The distributions that the package's source imports, itself and the standard library left out."""
-    roots = set()
+    """The distributions that the source imports, itself and the standard library left out."""
+    roots: set[str] = set()
     for path in package.source.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
@@ -31,7 +31,10 @@ def _imported(package: Package) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
                 roots.add(node.module.partition(".")[0])
     outside = roots - set(sys.stdlib_module_names) - {package.import_name}
-    by_import = packages_distributions() | {other.import_name: [other.name] for other in PACKAGES}
+    by_import = {
+        **packages_distributions(),
+        **{other.import_name: [other.name] for other in PACKAGES},
+    }
     return {_normal(by_import[root][0]) for root in outside}
 
 
@@ -48,7 +51,7 @@ def test_packages_carry_the_licence(package: Package) -> None:
 
 
 def test_packages_share_one_version() -> None:
-    """Packages are released together, each asking for the others in the version it was tested with."""
+    """Packages are released together and ask for each other in that version."""
     versions = {package.project["version"] for package in PACKAGES}
     assert len(versions) == 1
 

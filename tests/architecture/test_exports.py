@@ -43,7 +43,7 @@ def test_all_names_exist(module: ModuleType) -> None:
 
 
 def test_nothing_public_is_left_out(module: ModuleType) -> None:
-    """A public class or function is named in the `__all__` of the module it is defined in or given by."""
+    """A public class or function is named in the `__all__` of the module that offers it."""
     gives_others = (module.__file__ or "").endswith("__init__.py")
     package_name = module.__name__.partition(".")[0]
 

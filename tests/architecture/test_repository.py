@@ -63,7 +63,7 @@ def test_test_helpers_have_names_of_their_own() -> None:
 
 
 def test_test_folders_are_no_packages() -> None:
-    """No test folder has an `__init__.py`: with one, modules of the same name would shadow each other."""
+    """With an `__init__.py` in two test folders, modules of one name would shadow each other."""
     folders = [*ROOT.glob("packages/*/tests"), ROOT / "tests"]
 
     assert [str(path) for folder in folders for path in folder.rglob("__init__.py")] == []

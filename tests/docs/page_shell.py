@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from tests.docs.page_blocks import PageError
 
@@ -46,7 +47,7 @@ class PageShell:
         self._logs: list[Path] = []
         self._stuck = False
 
-    def __enter__(self) -> PageShell:
+    def __enter__(self) -> Self:
         """Start bash, in a process group of its own."""
         self._process = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
@@ -69,7 +70,9 @@ class PageShell:
         self._command_seconds = END_SECONDS
         with contextlib.suppress(PageError, OSError):
             if not self._stuck:
-                self._execute('background=$(jobs -p); [ -z "$background" ] || kill $background; wait')
+                self._execute(
+                    'background=$(jobs -p); [ -z "$background" ] || kill $background; wait'
+                )
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()

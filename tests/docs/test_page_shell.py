@@ -31,7 +31,7 @@ def test_variables_last(shell: PageShell) -> None:
 
 
 def test_a_failing_command_fails_the_page(shell: PageShell) -> None:
-    """A command ends well, or the page is wrong; a pipeline counts by its last command as in a shell."""
+    """A command that ends with another status than 0 fails the page."""
     with pytest.raises(PageError, match="status 1 instead of 0"):
         run(shell, "", "$ false\n$ true")
 
@@ -71,7 +71,7 @@ def test_a_hanging_command_fails_the_page(tmp_path: Path) -> None:
 
 def test_background_command_that_ends_early_fails_the_page(shell: PageShell) -> None:
     """A server that does not come up is reported with what it printed."""
-    with pytest.raises(PageError, match="(?s)ended before it was ready.*no such port"):
+    with pytest.raises(PageError, match=r"(?s)ended before it was ready.*no such port"):
         run(shell, "background ready=http://127.0.0.1:9/", "$ echo no such port")
 
 

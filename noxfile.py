@@ -49,6 +49,14 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "format", "--check")
 
 
+@nox.session(name="format", default=False)
+def format_(session: nox.Session) -> None:
+    """Put right what ruff can put right by itself."""
+    _sync(session, "--only-group=lint")
+    session.run("ruff", "check", "--fix", *session.posargs)
+    session.run("ruff", "format", *session.posargs)
+
+
 @nox.session
 def types(session: nox.Session) -> None:
     """Types, strictly; each package's tests by themselves, as their modules share names."""
@@ -114,7 +122,7 @@ def e2e(session: nox.Session) -> None:
     session.run("pytest", *(session.posargs or ["tests/e2e"]))
 
 
-@nox.session
+@nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure; see benchmarks/README.md for what is measured and how to read it."""
     _sync(session, "--all-packages", "--group=test")

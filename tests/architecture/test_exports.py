@@ -63,7 +63,12 @@ def test_packages_are_typed(package: Package) -> None:
 
 def test_importing_the_core_loads_no_machinery() -> None:
     """`import election_core` gives the pure part alone: no event loop, no sockets, no engine."""
-    code = "import sys, election_core; print(*sys.modules, sep='\\n')"
+    code = """
+import sys
+before = set(sys.modules)
+import election_core
+print(*set(sys.modules) - before)
+"""
     loaded = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.split()

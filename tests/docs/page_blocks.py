@@ -8,8 +8,8 @@ A fenced block is marked by an HTML comment on the line before it:
     ```
 
 In a `console` block the lines after a `$ ` prompt are commands (a backslash at a line's end or a
-`> ` prompt continues one) and the other lines are what they print; in a `sh` or `bash` block the whole
-block is one command. Options in the comment, after `run`:
+`> ` prompt continues one) and the other lines are what they print; in a `sh` or `bash` block the
+whole block is one command. Options in the comment, after `run`:
 
     check         the printed lines must be those shown; `...` stands for anything, also for lines
     exit=N        the block's last command ends with status N instead of 0

@@ -30,11 +30,11 @@ def module(request: pytest.FixtureRequest) -> ModuleType:
     return importlib.import_module(request.param)
 
 
-def test_all_is_declared_once_and_in_order(module: ModuleType) -> None:
-    """Every public module has an `__all__` that names each thing once, in alphabetical order."""
+def test_all_names_each_thing_once(module: ModuleType) -> None:
+    """Every public module has an `__all__`, and it repeats nothing; ruff keeps its order."""
     names = list(module.__all__)
 
-    assert names == sorted(set(names))
+    assert len(names) == len(set(names))
 
 
 def test_all_names_exist(module: ModuleType) -> None:

@@ -1,0 +1,302 @@
+"""The decision: who leads a group, and why.
+
+:func:`elect` is a pure function of a snapshot and a policy. Filters say who is eligible, preferences
+order the eligible lexicographically, and the outcome follows from the best of them and from the term
+that is current. The reason is the first preference in which the winner differs from the runner-up:
+it falls out of the order and is not written twice.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from functools import cached_property
+
+from attrs import frozen
+
+from election_core._policy import Policy, Rank, Reason
+from election_core._state import Cause, Runner, Snapshot, grace_until
+from election_core._taints import Effect
+
+__all__ = ["BASE_PREFERENCES", "Decision", "Outcome", "Verdict", "elect", "preferences", "refusals"]
+
+BASE_PREFERENCES = ("not-released", "pinned")
+"""What comes before any policy's own preferences; the id comes after them, as the last resort."""
+
+
+class Outcome(StrEnum):
+    """What a decision does."""
+
+    KEEP = "keep"
+    """The leader stays."""
+    ELECT = "elect"
+    """A runner is granted leadership under a new epoch."""
+    HAND_OVER = "hand-over"
+    """The live leader steps down for a successor."""
+    VACATE = "vacate"
+    """Nobody leads, or nobody will once the live leader has stepped down."""
+
+
+@frozen
+class Verdict:
+    """One runner's line of the ballot."""
+
+    runner_id: str
+    eligible: bool
+    reasons: tuple[Reason, ...] = ()
+    """Why it is not eligible; at least one where it is not."""
+
+
+_Entry = tuple[bool, Rank, Runner, tuple[Reason, ...]]
+
+
+@frozen
+class Decision:
+    """What :func:`elect` found: what to do, for whom, why, and until when it holds by itself."""
+
+    outcome: Outcome
+    leader_runner_id: str | None
+    """Who leads under this decision; in a handover still the incumbent."""
+    successor_runner_id: str | None
+    """Who follows a leader that is stepping down, as things stand."""
+    reason: str
+    """The preference that decided, the cause of a handover, or what prevents a grant."""
+    cause: Cause | None
+    """Why a live leader must go."""
+    deadline: datetime | None
+    """Past it the stepping leader's term is not extended."""
+    look_again_at: datetime | None
+    """The earliest time at which it could come out differently by time alone. Leases aside: a store
+    finds the groups whose leader's lease is over without it."""
+    _entries: tuple[_Entry, ...]
+
+    @cached_property
+    def ballot(self) -> tuple[Verdict, ...]:
+        """Every runner in order of preference, the eligible first."""
+        return tuple(
+            Verdict(runner.id, not refused, reasons) for refused, _, runner, reasons in self._entries
+        )
+
+
+def preferences(policy: Policy) -> tuple[str, ...]:
+    """The names of all preferences in force under a policy, strongest first."""
+    return (*BASE_PREFERENCES, *policy.preferences, "id")
+
+
+def refusals(
+    runner: Runner, snapshot: Snapshot, policy: Policy, *, staying: bool = False
+) -> tuple[Reason, ...]:
+    """Why a runner cannot be elected, or, with `staying`, cannot go on leading. Empty: it can."""
+    session = runner.session
+    if session is None:
+        return _NO_SESSION if runner.opened else _PENDING
+    if session.lease_expires_at <= snapshot.at:
+        return (Reason("offline", f"its lease ended at {session.lease_expires_at.isoformat()}"),)
+    found: tuple[Reason, ...] = ()
+    if not session.ready:
+        found += _NOT_READY
+    if runner.drain is not None:
+        found += (Reason("draining", runner.drain.reason),)
+    if runner.taints:
+        for taint in snapshot.untolerated(runner):
+            if taint.effect is Effect.NO_LEAD or (taint.effect is Effect.NO_ELECT and not staying):
+                owner = f" by {taint.owner}" if taint.owner else ""
+                why = f": {taint.reason}" if taint.reason else ""
+                found += (Reason("tainted", f"{taint.key} ({taint.effect}){owner}{why}"),)
+    refused = policy.refusals(runner, snapshot)
+    return found + refused if refused else found
+
+
+_PENDING = (Reason("pending", "it never opened a session"),)
+_NO_SESSION = (Reason("no-session", "its session has ended"),)
+_NOT_READY = (Reason("not-ready", "it reported not ready"),)
+
+_CAUSES = {
+    "tainted": Cause.TAINTED,
+    "draining": Cause.DRAINING,
+    "not-ready": Cause.NOT_READY,
+}
+
+
+def elect(snapshot: Snapshot, policy: Policy) -> Decision:
+    """Decide who leads the group.
+
+    Depends on nothing but its arguments: no clock, no randomness, no order of the runners.
+    """
+    at = snapshot.at
+    group = snapshot.group
+    term = group.term
+    holder: Runner | None = None  # of the current term
+    live = False  # whether that term's lease is
+    if term is not None:
+        holder = snapshot.runner(term.runner_id)
+        if holder is not None and (session := holder.session) is not None:
+            live = session.term_expires_at is not None and session.term_expires_at > at
+
+    # Filters.
+    found: list[tuple[Runner, tuple[Reason, ...]]] = []
+    incumbent: Runner | None = None  # who leads, is live and may stay
+    for runner in snapshot.runners:
+        staying = live and runner is holder
+        reasons = refusals(runner, snapshot, policy, staying=staying)
+        if staying and not reasons:
+            incumbent = runner
+        found.append((runner, reasons))
+
+    # Preferences.
+    pinned = _pinned(snapshot, policy, found) if group.pin is not None else None
+    released = snapshot.released
+    entries: list[_Entry] = [
+        (
+            bool(reasons),
+            (
+                runner.id == released,
+                runner is not pinned,
+                *policy.rank(runner, snapshot, incumbent),
+                runner.id,
+            ),
+            runner,
+            reasons,
+        )
+        for runner, reasons in found
+    ]
+    entries.sort()
+    ballot = tuple(entries)
+    best = ballot[0][2] if ballot and not ballot[0][0] else None
+
+    outcome = Outcome.VACATE
+    leader: str | None = None
+    successor: Runner | None = None
+    cause: Cause | None = None
+    deadline: datetime | None = None
+    if holder is not None and live:
+        leader = holder.id
+        if best is holder:
+            outcome, reason = Outcome.KEEP, _reason(ballot, policy)
+        else:
+            successor = best
+            cause = _cause(holder, incumbent, pinned, ballot)
+            reason = cause.value
+            deadline = _deadline(snapshot, holder, cause)
+            if best is not None:
+                outcome = Outcome.HAND_OVER
+    elif holder is not None and _spared(snapshot):
+        outcome, leader, reason = Outcome.KEEP, holder.id, "grace"
+    elif best is None:
+        reason = "no-eligible-runner"
+    elif group.grant_not_before is not None and group.grant_not_before > at:
+        reason = "barrier"
+    else:
+        outcome, leader, reason = Outcome.ELECT, best.id, _reason(ballot, policy)
+    return Decision(
+        outcome,
+        leader,
+        None if successor is None else successor.id,
+        reason,
+        cause,
+        deadline,
+        _look_again(snapshot, policy, deadline, successor),
+        ballot,
+    )
+
+
+def _pinned(
+    snapshot: Snapshot, policy: Policy, found: list[tuple[Runner, tuple[Reason, ...]]]
+) -> Runner | None:
+    """The pinned runner, if it is eligible and need not prove first that it is steady again."""
+    pin = snapshot.group.pin
+    if pin is None or (pin.expires_at is not None and pin.expires_at <= snapshot.at):
+        return None
+    for runner, reasons in found:
+        if runner.id == pin.runner_id and not reasons:
+            waits = _pin_waits_until(snapshot, runner, policy.stable_for)
+            return None if waits is not None and waits > snapshot.at else runner
+    return None
+
+
+def _pin_waits_until(snapshot: Snapshot, runner: Runner, stable_for: timedelta) -> datetime | None:
+    pin = snapshot.group.pin
+    if pin is None or pin.eligible_at is None:
+        return None
+    since = runner.healthy_since(snapshot.at)
+    return since + stable_for if since is not None and since > pin.eligible_at else None
+
+
+def _reason(ballot: tuple[_Entry, ...], policy: Policy) -> str:
+    """The first preference in which the winner differs from the runner-up."""
+    if len(ballot) < 2 or ballot[1][0]:
+        return "only-eligible"
+    for name, mine, theirs in zip(preferences(policy), ballot[0][1], ballot[1][1], strict=True):
+        if mine != theirs:
+            return name
+    raise AssertionError("two runners of one id")  # a store's fault
+
+
+def _cause(
+    holder: Runner, incumbent: Runner | None, pinned: Runner | None, ballot: tuple[_Entry, ...]
+) -> Cause:
+    """Why the live leader must go."""
+    if incumbent is not None:
+        return Cause.PREEMPTED if pinned is None else Cause.PINNED
+    for _, _, runner, reasons in ballot:
+        if runner is holder:
+            return _CAUSES.get(reasons[0].code, Cause.NOT_SELECTED)
+    raise AssertionError("the holder is on the ballot")
+
+
+def _deadline(snapshot: Snapshot, holder: Runner, cause: Cause) -> datetime:
+    """When the stepping leader's term is no longer extended, from the facts as they stand."""
+    group = snapshot.group
+    running = group.handover
+    timeout = group.settings.handover_timeout
+    if holder.drain is not None and holder.drain.timeout is not None:
+        timeout = holder.drain.timeout
+    started = snapshot.at if running is None else running.started_at
+    deadline = started + timeout
+    pin = group.pin
+    if cause is Cause.PINNED and pin is not None and pin.immediate:
+        deadline = min(deadline, max(pin.created_at, started))
+    return deadline
+
+
+def _spared(snapshot: Snapshot) -> bool:
+    """Whether the silent leader must not be deposed: nobody could have renewed, or not for long."""
+    handover = snapshot.group.handover
+    if handover is not None and handover.deadline <= snapshot.at:
+        return False  # not for silence: renewals would not have extended the term
+    if snapshot.mark.gap(snapshot.at):
+        return True
+    until = grace_until(snapshot.mark, snapshot.group.settings.lease)
+    return until is not None and snapshot.at < until
+
+
+def _look_again(
+    snapshot: Snapshot, policy: Policy, deadline: datetime | None, successor: Runner | None
+) -> datetime | None:
+    """The earliest time after the snapshot's that matters."""
+    at = snapshot.at
+    group = snapshot.group
+    soonest: datetime | None = None
+
+    def consider(when: datetime | None) -> None:
+        nonlocal soonest
+        if when is not None and when > at and (soonest is None or when < soonest):
+            soonest = when
+
+    for runner in snapshot.runners:
+        for taint in runner.taints:
+            consider(taint.expires_at)
+        consider(policy.settles_at(runner, snapshot))
+    if (pin := group.pin) is not None:
+        consider(pin.expires_at)
+        if (runner_ := snapshot.runner(pin.runner_id)) is not None:
+            consider(_pin_waits_until(snapshot, runner_, policy.stable_for))
+    if group.grant_not_before is not None:
+        consider(group.grant_not_before)
+    if group.term is not None and snapshot.mark.outages:
+        consider(grace_until(snapshot.mark, group.settings.lease))
+    if deadline is not None:
+        consider(deadline)
+    if successor is not None and successor.session is not None:
+        consider(successor.session.lease_expires_at)
+    return soonest

@@ -134,6 +134,7 @@ from election_core._state import (
     Group,
     Handover,
     Kind,
+    LONGEST_LEASE,
     MAX_EPOCH,
     Mark,
     Outage,
@@ -145,6 +146,7 @@ from election_core._state import (
     Snapshot,
     Term,
     grace_until,
+    refresh_mark,
 )
 from election_core._states import (
     Ended,
@@ -230,6 +232,7 @@ __all__ = [
     "Leave",
     "Live",
     "LoseRunner",
+    "LONGEST_LEASE",
     "MAX_EPOCH",
     "MAX_INTEGER",
     "MAX_NESTING",
@@ -320,6 +323,7 @@ __all__ = [
     "orphan_job",
     "plan",
     "preferences",
+    "refresh_mark",
     "refusals",
     "reincarnate",
     "refuse",

@@ -11,7 +11,7 @@ from attrs import evolve
 from election_core._codec import decode, encode
 from election_core._errors import Invalid
 from election_core._policy import OldestActive, Policies, Policy
-from election_core._state import PolicySpec, Settings
+from election_core._state import LONGEST_LEASE, PolicySpec, Settings
 
 __all__ = ["check_group_id", "check_settings", "default_policies", "merge_settings", "same_settings"]
 
@@ -38,7 +38,7 @@ def check_settings(settings: Settings, policies: Policies) -> Settings:
     Raises:
         Invalid: A value is out of its range, or the policy refuses its options.
     """
-    _within("lease_seconds", settings.lease, timedelta(seconds=1), timedelta(hours=1))
+    _within("lease_seconds", settings.lease, timedelta(seconds=1), LONGEST_LEASE)
     heartbeat = settings.heartbeat
     if heartbeat is not None and not timedelta() < heartbeat < settings.lease:
         raise Invalid(

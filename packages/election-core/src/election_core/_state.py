@@ -10,12 +10,13 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from election_core._taints import Taint, Toleration, excluding, exempt
 
 __all__ = [
     "EPOCH_JUMP",
+    "LONGEST_LEASE",
     "MAX_EPOCH",
     "Cause",
     "Drain",
@@ -32,6 +33,7 @@ __all__ = [
     "Snapshot",
     "Term",
     "grace_until",
+    "refresh_mark",
 ]
 
 EPOCH_JUMP = 2**20
@@ -40,7 +42,10 @@ EPOCH_JUMP = 2**20
 MAX_EPOCH = 2**53 - 1
 """Epochs stay exact in every JSON reader."""
 
-_NOTHING: Mapping[str, str] = {}
+LONGEST_LEASE = timedelta(hours=1)
+"""The longest lease that settings allow."""
+
+_MOST_OUTAGES = 64
 
 
 class Kind(StrEnum):
@@ -262,6 +267,26 @@ class Mark:
     def gap(self, at: datetime) -> bool:
         """Whether at `at` nobody has refreshed it for more than three ticks."""
         return at - self.at > 3 * self.tick
+
+
+def refresh_mark(mark: Mark | None, at: datetime, tick: timedelta) -> Mark:
+    """The mark as an elector leaves it at `at`; ``None``: the first one of a new store.
+
+    A gap since the last refresh is recorded as an outage. Outages are kept while any group could
+    still be in the grace they started, which is at most the longest lease of running time.
+    """
+    if mark is None:
+        return Mark(at=at, tick=tick)
+    outages = mark.outages
+    if mark.gap(at):
+        outages = (*outages, Outage(mark.at, at))
+        if len(outages) > _MOST_OUTAGES:
+            first, second = outages[:2]
+            outages = (Outage(first.began, second.ended), *outages[2:])
+    longest = grace_until(evolve(mark, outages=outages), LONGEST_LEASE)
+    if longest is not None and longest <= at:
+        outages = ()
+    return Mark(at=max(at, mark.at), tick=tick, outages=outages)
 
 
 def grace_until(mark: Mark, lease: timedelta) -> datetime | None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -248,6 +248,7 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class JobStore(Protocol):
     """Jobs. Every rule is that of :mod:`election_core`'s job functions, in one transaction with the
     check of session, epoch and lease."""

@@ -1,0 +1,150 @@
+"""What all calls of the engine share: its parts, and its life."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from types import TracebackType
+
+import anyio
+from typing_extensions import Self
+
+from election_core._commands import Command
+from election_core._errors import Invalid, NotFound, SessionEnded
+from election_core._plan import Plan
+from election_core._policy import Policies
+from election_core._settings import default_policies
+from election_core._state import Runner, Snapshot
+from election_core._states import SessionCall, SessionState, refuse
+from election_core._views import Pulse
+from election_core.engine._beats import Beats
+from election_core.engine._commits import Commits
+from election_core.engine._elector import Elector
+from election_core.engine._observer import Observer, Unobserved
+from election_core.engine._wakeups import Wakeups
+from election_core.ports import Beaten, JobStore, Store
+
+__all__ = ["EngineBase", "named", "new_id", "session_id_of"]
+
+_LONGEST_NAME = 200
+
+
+def new_id(kind: str) -> str:
+    """A fresh opaque id."""
+    return f"{kind}-{secrets.token_hex(10)}"
+
+
+def named(value: str, field: str) -> str:
+    """The value, if it is fit to name something.
+
+    Raises:
+        Invalid: It is empty or longer than 200 characters.
+    """
+    if not value or len(value) > _LONGEST_NAME:
+        raise Invalid(f"{field}: 1 to {_LONGEST_NAME} characters are wanted", field=field)
+    return value
+
+
+class EngineBase:
+    """The parts of an engine. While its block is open the elector runs."""
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        policies: Policies | None = None,
+        tick: timedelta = timedelta(seconds=1),
+        observer: Observer | None = None,
+    ) -> None:
+        self.store = store
+        self.policies = policies or default_policies()
+        self._tick = tick
+        self._observer = observer or Unobserved()
+        self._wakeups = Wakeups()
+        self._commits = Commits(store, self.policies, self._observer, self._wakeups)
+        self._beats = Beats(store, self._observer, self._kick)
+        self._elector = Elector(store, self._commits, self._beats, tick)
+        self._exit: AsyncExitStack | None = None
+
+    def _kick(self) -> None:
+        self._elector.kick()
+
+    async def __aenter__(self) -> Self:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self._running())
+            self._exit = stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        assert self._exit is not None  # noqa: S101 - it was entered
+        return await self._exit.__aexit__(exc_type, exc, traceback)
+
+    @asynccontextmanager
+    async def _running(self) -> AsyncIterator[None]:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._beats.run)
+            tasks.start_soon(self._elector.run)
+            tasks.start_soon(self._elector.prune)
+            try:
+                yield
+            finally:
+                self._wakeups.stop()
+                tasks.cancel_scope.cancel()
+
+    def stop_waiting(self) -> None:
+        """Answer every waiting call now and end every stream of events; nobody waits from then on."""
+        self._wakeups.stop()
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for news."""
+        return len(self._wakeups)
+
+    @property
+    def _jobs(self) -> JobStore:
+        """The store as one of jobs.
+
+        Raises:
+            Invalid: It keeps none.
+        """
+        if not isinstance(self.store, JobStore):
+            raise Invalid("this store keeps no jobs")
+        return self.store
+
+    async def _on_runner(self, runner_id: str, command: Command, actor: str) -> tuple[Plan, Runner]:
+        """Carry a command out on the group of a runner, and return the runner as it is then."""
+        group_id = (await self.store.find_runner(runner_id)).group_id
+        planned = await self._commits.carry_out(group_id, command, actor=actor)
+        runner = planned.after.runner(runner_id)
+        if runner is None:
+            raise NotFound(f"no runner {runner_id!r}")
+        return planned, runner
+
+    async def _current(self, answer: Beaten, runner_id: str, call: SessionCall) -> Pulse:
+        """The pulse, if the session is current.
+
+        Raises:
+            SessionSuperseded, SessionEnded: It is not.
+            NotFound: Neither is the runner known.
+        """
+        if isinstance(answer, Pulse):
+            return answer
+        if answer is None:
+            await self.store.find_runner(runner_id)
+            refuse(None, call)
+        else:
+            refuse(SessionState(answer.how.value), call)
+        raise SessionEnded("this session has ended; open a new one")
+
+
+def session_id_of(snapshot: Snapshot, runner_id: str) -> str | None:
+    """The id of a runner's current session."""
+    runner = snapshot.runner(runner_id)
+    return None if runner is None or runner.session is None else runner.session.id

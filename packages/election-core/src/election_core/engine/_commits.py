@@ -1,0 +1,144 @@
+"""Load, plan, commit with compare-and-set, and start again on conflict."""
+
+from __future__ import annotations
+
+import random
+import secrets
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import anyio
+
+from election_core._changes import Changes
+from election_core._commands import Command, Configure
+from election_core._errors import Conflict, NotFound, OutcomeUnknown, Unavailable
+from election_core._plan import Plan, plan
+from election_core._policy import Policies
+from election_core._state import Snapshot
+from election_core.engine._observer import Observer
+from election_core.engine._wakeups import Topic, Wakeups
+from election_core.ports import Committed, Store
+
+__all__ = ["Commits"]
+
+_PATIENCE = timedelta(seconds=10)
+_LONGEST_PAUSE = 0.25
+
+
+class Commits:
+    """Carries commands out.
+
+    Args:
+        store: Where groups are kept.
+        policies: The policies by name.
+        observer: Who watches.
+        wakeups: Who waits.
+    """
+
+    def __init__(
+        self, store: Store, policies: Policies, observer: Observer, wakeups: Wakeups
+    ) -> None:
+        self._store = store
+        self._policies = policies
+        self._observer = observer
+        self._wakeups = wakeups
+
+    async def load(self, group_id: str) -> Snapshot:
+        """A group that is not deleted.
+
+        Raises:
+            NotFound: There is none.
+        """
+        snapshot = await self._store.load(group_id)
+        if snapshot.group.deleted_at is not None:
+            raise NotFound(f"no group {group_id!r}")
+        return snapshot
+
+    async def carry_out(
+        self,
+        group_id: str,
+        command: Command | Callable[[Snapshot], Command],
+        *,
+        actor: str,
+        check: Callable[[Snapshot], Awaitable[None]] | None = None,
+        record: bool = False,
+    ) -> Plan:
+        """Carry a command out, deciding in the same commit.
+
+        Args:
+            group_id: The group.
+            command: What to do, or how to tell from the snapshot.
+            actor: Who asks.
+            check: Called with each snapshot that is planned from; refuses by raising.
+            record: Commit the time of the decision even if nothing else changes.
+
+        Raises:
+            ElectionError: What the command, the check or the store refuses it with.
+        """
+        pauses = _Pauses()
+        while True:
+            snapshot = await self.load(group_id)
+            if check is not None:
+                await check(snapshot)
+            wanted = command(snapshot) if callable(command) else command
+            settings = wanted.settings if isinstance(wanted, Configure) else snapshot.group.settings
+            planned = plan(snapshot, wanted, self._policies.of(settings), actor=actor)
+            if not (record or planned.changed):
+                return planned
+            try:
+                await self.commit(planned.changes, expected_revision=snapshot.revision)
+            except Conflict:
+                await pauses.next()
+            else:
+                return planned
+
+    async def commit(self, changes: Changes, *, expected_revision: int) -> Committed:
+        """Commit and tell whoever waits; once begun it is not cut short.
+
+        Raises:
+            Conflict: Compare-and-set lost.
+            OutcomeUnknown: The answer was lost, again and again.
+        """
+        commit_id = secrets.token_hex(12)
+        pauses = _Pauses()
+        with anyio.CancelScope(shield=True):
+            while True:
+                try:
+                    committed = await self._store.commit(
+                        changes, expected_revision=expected_revision, commit_id=commit_id
+                    )
+                    break
+                except OutcomeUnknown as error:
+                    await pauses.next(error)
+            self._announce(changes)
+        return committed
+
+    def _announce(self, changes: Changes) -> None:
+        group_id = changes.group.id
+        topics: list[Topic] = [("runner", runner_id) for runner_id in changes.roused]
+        topics += [("runner", ended.runner_id) for ended in changes.ended_sessions]
+        if changes.ended_terms or changes.ended_sessions:
+            topics.append(("jobs", group_id))
+        if changes.events:
+            topics += [("events", group_id), ("events", "*")]
+            self._observer.committed(changes.events)
+        self._wakeups.wake(topics)
+
+
+class _Pauses:
+    """Jittered, growing pauses between attempts, until patience ends."""
+
+    def __init__(self) -> None:
+        self._until = anyio.current_time() + _PATIENCE.total_seconds()
+        self._longest = 0.002
+
+    async def next(self, error: Unavailable | None = None) -> None:
+        """Pause before another attempt.
+
+        Raises:
+            Unavailable: There were too many; `error`, if it is given.
+        """
+        if anyio.current_time() > self._until:
+            raise error or Unavailable("the group changes too fast to be decided; try again")
+        await anyio.sleep(random.uniform(0, self._longest))  # noqa: S311 - no secret
+        self._longest = min(_LONGEST_PAUSE, self._longest * 2)

@@ -1,0 +1,98 @@
+"""The loop that decides the groups whose time has come."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import anyio
+
+from election_core._commands import Decide
+from election_core._errors import ElectionError, NotFound
+from election_core.engine._beats import Beats
+from election_core.engine._commits import Commits
+from election_core.ports import Store
+
+__all__ = ["Elector"]
+
+_log = logging.getLogger("election_core.engine")
+_BATCH = 500
+_PRUNE_EVERY = 60.0
+_PRUNE_BATCH = 1000
+
+
+class Elector:
+    """Refreshes the mark at every tick and decides what is due.
+
+    Args:
+        store: Where groups are kept.
+        commits: How decisions are carried out.
+        beats: The path of renewals, which the mark takes.
+        tick: The longest time between two looks.
+    """
+
+    def __init__(self, store: Store, commits: Commits, beats: Beats, tick: timedelta) -> None:
+        self._store = store
+        self._commits = commits
+        self._beats = beats
+        self._tick = tick
+        self._kicked = anyio.Event()
+
+    def kick(self) -> None:
+        """Something is due before the next tick."""
+        self._kicked.set()
+
+    async def run(self) -> None:
+        """Decide for ever; cancelled when the engine ends."""
+        tick = self._tick.total_seconds()
+        next_mark = anyio.current_time()
+        while True:
+            wait = tick
+            try:
+                if anyio.current_time() >= next_mark:
+                    next_mark = anyio.current_time() + tick
+                    await self._beats.mark(self._tick)
+                wait = await self._decide_due()
+            except ElectionError as error:
+                _log.warning("the store did not answer the elector: %s", error)
+            wait = min(wait, max(0.0, next_mark - anyio.current_time()))
+            with anyio.move_on_after(wait):
+                await self._kicked.wait()
+            if self._kicked.is_set():
+                self._kicked = anyio.Event()
+
+    async def _decide_due(self) -> float:
+        """Decide all that is due, and return the seconds until more may be."""
+        while True:
+            due = await self._store.due(_BATCH)
+            decided = 0
+            for group_id in due.group_ids:
+                decided += await self._decide(group_id)
+            if len(due.group_ids) < _BATCH or not decided:
+                if due.next_at is None:
+                    return self._tick.total_seconds()
+                return max(0.001, (due.next_at - due.at).total_seconds())
+
+    async def _decide(self, group_id: str) -> bool:
+        try:
+            await self._commits.carry_out(group_id, Decide(), actor="elector", record=True)
+        except NotFound:
+            return False  # deleted meanwhile
+        except ElectionError as error:
+            _log.warning("group %s could not be decided: %s", group_id, error)
+            return False
+        except Exception:
+            # One group's fault must not keep the others without a leader.
+            _log.exception("group %s could not be decided", group_id)
+            return False
+        return True
+
+    async def prune(self) -> None:
+        """Delete for ever what is not kept any more; cancelled when the engine ends."""
+        while True:
+            await anyio.sleep(_PRUNE_EVERY)
+            try:
+                while await self._store.prune(_PRUNE_BATCH):
+                    await anyio.sleep(0.05)
+            except ElectionError as error:
+                _log.warning("the store could not be pruned: %s", error)

@@ -1,0 +1,75 @@
+"""Waking of the calls that wait for news, within one process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Literal
+
+import anyio
+
+__all__ = ["Listener", "Topic", "Wakeups"]
+
+Topic = tuple[Literal["runner", "jobs", "events"], str]
+"""What there may be news of: a runner's standing, a group's jobs, a group's history (``*``: all)."""
+
+
+class Listener:
+    """Somebody who waits. News that comes between two waits is not lost."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def wake(self) -> None:
+        """There is news."""
+        self._event.set()
+
+    async def wait(self, timeout: timedelta) -> bool:
+        """Wait for news, at most for `timeout`; whether there was any."""
+        with anyio.move_on_after(max(0.0, timeout.total_seconds())):
+            await self._event.wait()
+        woken = self._event.is_set()
+        if woken:
+            self._event = anyio.Event()
+        return woken
+
+
+class Wakeups:
+    """Who waits for what."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[Topic, set[Listener]] = {}
+        self.stopped = False
+
+    def __len__(self) -> int:
+        """How many calls wait."""
+        return len({listener for found in self._listeners.values() for listener in found})
+
+    @contextmanager
+    def listen(self, *topics: Topic) -> Iterator[Listener]:
+        """Hear of these topics within the block."""
+        listener = Listener()
+        for topic in topics:
+            self._listeners.setdefault(topic, set()).add(listener)
+        try:
+            yield listener
+        finally:
+            for topic in topics:
+                found = self._listeners[topic]
+                found.discard(listener)
+                if not found:
+                    del self._listeners[topic]
+
+    def wake(self, topics: Iterable[Topic]) -> None:
+        """Wake whoever waits for one of these topics."""
+        for topic in topics:
+            for listener in self._listeners.get(topic, ()):
+                listener.wake()
+
+    def stop(self) -> None:
+        """Wake everybody, and let nobody wait again."""
+        self.stopped = True
+        for found in self._listeners.values():
+            for listener in found:
+                listener.wake()

@@ -276,8 +276,9 @@ class MemoryStore:
         )
         self._runners[runner.id] = evolve(runner, session=session)
         if due:
+            # The revision rises, or a commit that had not seen this would write over the due time.
             self._groups[runner.group_id] = evolve(
-                row, group=evolve(row.group, look_again_at=at)
+                row, revision=row.revision + 1, group=evolve(row.group, look_again_at=at)
             )
         return self._pulse(runner, session, row.group, at, margin=margin, due=due)
 

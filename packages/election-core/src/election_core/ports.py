@@ -144,8 +144,10 @@ class Store(Protocol):
         ``lease_expires_at`` to `t` plus the group's lease, never back; it moves ``term_expires_at``
         likewise for a session that holds an epoch, unless `t` has reached its ``step_down_at``.
         A renewal that revives a lapsed session or turns it ready sets ``healthy_since`` to `t`; one
-        that revives it or changes readiness makes its group due now, in the same transaction.
-        Takes no part in compare-and-set and leaves the group's revision alone.
+        that revives it or changes readiness makes its group due now, in the same transaction. A
+        commit whose snapshot had not seen such a renewal must not undo that: it fails with
+        ``Conflict`` (the simplest way: such a renewal raises the revision) or leaves the group due. Every
+        other renewal takes no part in compare-and-set and leaves the revision alone.
         """
         ...
 

@@ -1,0 +1,5 @@
+"""The OpenAPI document."""
+
+
+def openapi_document() -> dict[str, object]:
+    return {}

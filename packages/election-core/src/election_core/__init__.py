@@ -1,8 +1,9 @@
 """Elect one leader per runner group: the pure core.
 
 Nothing in here reads a clock, does I/O or draws a random number. The storage port is in
-:mod:`election_core.ports`, a store in memory in :mod:`election_core.memory`, and the shell that loads,
-decides and commits in :mod:`election_core.engine`.
+[`election_core.ports`][election_core.ports], a store in memory in
+[`election_core.memory`][election_core.memory], and the shell that loads, decides and commits in
+[`election_core.engine`][election_core.engine].
 """
 
 from __future__ import annotations
@@ -80,6 +81,8 @@ from election_core._events import (
     EventKind,
 )
 from election_core._jobs import (
+    MAX_NESTING,
+    MAX_PAYLOAD_BYTES,
     Claim,
     Claimed,
     ClaimedJob,
@@ -88,8 +91,6 @@ from election_core._jobs import (
     JobRecord,
     JobSpec,
     JobState,
-    MAX_NESTING,
-    MAX_PAYLOAD_BYTES,
     Settled,
     Settlement,
     cancel_job,
@@ -128,14 +129,14 @@ from election_core._settings import (
     same_settings,
 )
 from election_core._state import (
+    EPOCH_JUMP,
+    LONGEST_LEASE,
+    MAX_EPOCH,
     Cause,
     Drain,
-    EPOCH_JUMP,
     Group,
     Handover,
     Kind,
-    LONGEST_LEASE,
-    MAX_EPOCH,
     Mark,
     Outage,
     Pin,
@@ -149,10 +150,10 @@ from election_core._state import (
     refresh_mark,
 )
 from election_core._states import (
-    Ended,
     LEADERSHIP,
-    Leadership,
     SESSION,
+    Ended,
+    Leadership,
     SessionCall,
     SessionState,
     leadership,
@@ -188,6 +189,14 @@ from election_core._views import (
 __all__ = [
     "BASE_PREFERENCES",
     "CODES",
+    "EPOCH_JUMP",
+    "LEADERSHIP",
+    "LONGEST_LEASE",
+    "MAX_EPOCH",
+    "MAX_INTEGER",
+    "MAX_NESTING",
+    "MAX_PAYLOAD_BYTES",
+    "SESSION",
     "Cause",
     "Changes",
     "Claim",
@@ -205,7 +214,6 @@ __all__ = [
     "DeleteRunner",
     "Drain",
     "DrainRunner",
-    "EPOCH_JUMP",
     "Effect",
     "ElectionError",
     "Ended",
@@ -225,18 +233,12 @@ __all__ = [
     "JobSpec",
     "JobState",
     "Kind",
-    "LEADERSHIP",
     "Leader",
     "Leadership",
     "LeaseExpired",
     "Leave",
     "Live",
     "LoseRunner",
-    "LONGEST_LEASE",
-    "MAX_EPOCH",
-    "MAX_INTEGER",
-    "MAX_NESTING",
-    "MAX_PAYLOAD_BYTES",
     "Mark",
     "MethodNotAllowed",
     "NewTaint",
@@ -270,7 +272,6 @@ __all__ = [
     "Runner",
     "RunnerInfo",
     "RunnerStatus",
-    "SESSION",
     "SchemaMismatch",
     "Session",
     "SessionCall",
@@ -325,8 +326,8 @@ __all__ = [
     "preferences",
     "refresh_mark",
     "refusals",
-    "reincarnate",
     "refuse",
+    "reincarnate",
     "repeats",
     "retry_after",
     "runner_info",

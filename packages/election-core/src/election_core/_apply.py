@@ -368,4 +368,3 @@ def _live(draft: Draft, runner: Runner) -> bool:
 
 def _after(draft: Draft, ttl: timedelta | None) -> datetime | None:
     return None if ttl is None else draft.at + ttl
-

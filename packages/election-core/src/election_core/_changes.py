@@ -18,8 +18,8 @@ class TermLease:
     """Expects that the session's term lease still ends when the decision saw it end.
 
     A renewal that came between the load and the commit makes the commit fail with
-    :class:`~election_core.Conflict`, so a leader that renewed in time is not deposed, and a barrier
-    covers all that its session was ever told.
+    [`Conflict`][election_core.Conflict], so a leader that renewed in time is not deposed, and a
+    barrier covers all that its session was ever told.
     """
 
     runner_id: str
@@ -59,24 +59,26 @@ class EndedSession:
 class Changes:
     """One atomic change of a group.
 
-    A store writes all of it or nothing. Of a session that the store already holds it writes only what
-    commits own (``held_epoch`` and ``step_down_at``); what renewals own stays as the row has it.
+    A store writes all of it or nothing. Of a session that the store already holds it writes only
+    what commits own (`held_epoch` and `step_down_at`); what renewals own stays as the row has it.
     """
 
     group: Group
     """The group's row."""
     runners: tuple[Runner, ...] = ()
-    """Runners that are new or changed. A session with another id than the row's is written whole."""
+    """Runners that are new or changed. A session with another id than the row's is written
+    whole."""
     deleted: tuple[str, ...] = ()
-    """Ids of runners to delete; their addressed jobs fail with ``runner-deleted``."""
+    """Ids of runners to delete; their addressed jobs fail with `runner-deleted`."""
     granted: tuple[str, ...] = ()
-    """Ids of runners whose ``term_expires_at`` becomes the row's own ``lease_expires_at``."""
+    """Ids of runners whose `term_expires_at` becomes the row's own `lease_expires_at`."""
     roused: tuple[str, ...] = ()
-    """Ids of runners whose standing changed: the row's ``standing_version`` rises by one.
+    """Ids of runners whose standing changed: the row's `standing_version` rises by one.
     A session that this commit opens starts with the version it is given."""
     ended_terms: tuple[EndedTerm, ...] = ()
     ended_sessions: tuple[EndedSession, ...] = ()
     expects: tuple[TermLease | Live, ...] = ()
-    """What must hold when it is committed, judged under the commit's locks, with the store's time."""
+    """What must hold when it is committed, judged under the commit's locks, with the store's
+    time."""
     events: tuple[Event, ...] = ()
     """To append in this order."""

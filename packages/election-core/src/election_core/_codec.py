@@ -1,9 +1,9 @@
 """The JSON form of every type, in both directions, from their attrs fields alone.
 
-One set of rules, so that the control API, the SDK and the storage adapters cannot disagree: names are
-the fields', times are RFC 3339 in UTC, a :class:`~datetime.timedelta` field ``x`` is ``x_seconds``, a
-number. Reading is strict: a wrong type, a missing field or an unknown one is refused with the path of
-the field and what to write instead.
+One set of rules, so that the control API, the SDK and the storage adapters cannot disagree: names
+are the fields', times are RFC 3339 in UTC, a [`timedelta`][datetime.timedelta] field `x` is
+`x_seconds`, a number. Reading is strict: a wrong type, a missing field or an unknown one is refused
+with the path of the field and what to write instead.
 """
 
 from __future__ import annotations
@@ -56,10 +56,9 @@ def encode(value: object) -> object:
         return {str(key): encode(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list | frozenset):
         return [encode(inner) for inner in value]
+    kind: object = type(value)
     if attrs.has(type(value)):
-        return {
-            wire: _encode_field(getattr(value, name), name) for name, wire in _names(type(value))
-        }
+        return {wire: _encode_field(getattr(value, name), name) for name, wire in _names(kind)}
     raise TypeError(f"{type(value).__name__} has no JSON form")
 
 
@@ -98,9 +97,10 @@ def decode(cls: type[T], value: object, *, lenient: bool = False, path: str = ""
         path: The name of the value, for errors.
 
     Raises:
-        Invalid: The value is not of that type; ``facts["field"]`` is the path of what is wrong.
+        Invalid: The value is not of that type; `facts["field"]` is the path of what is wrong.
     """
-    return cast("T", _decoder(cls)(value, lenient, path))
+    hint: object = cls
+    return cast("T", _decoder(hint)(value, lenient, path))
 
 
 _Decoder = Callable[[object, bool, str], object]
@@ -112,7 +112,7 @@ def _wrong(path: str, wanted: str) -> Invalid:
 
 
 @cache
-def _decoder(hint: object) -> _Decoder:  # noqa: PLR0911 - one line per kind of type
+def _decoder(hint: object) -> _Decoder:
     if hint in _PLAIN:
         return _PLAIN[hint]
     origin = get_origin(hint)
@@ -214,9 +214,7 @@ def _sequence(inner: _Decoder) -> _Decoder:
     def read(value: object, lenient: bool, path: str) -> object:
         if not isinstance(value, list | tuple):
             raise _wrong(path, "an array is wanted")
-        return tuple(
-            inner(item, lenient, f"{path}[{index}]") for index, item in enumerate(value)
-        )
+        return tuple(inner(item, lenient, f"{path}[{index}]") for index, item in enumerate(value))
 
     return read
 
@@ -297,4 +295,3 @@ def _filled(hint: object, args: tuple[object, ...]) -> object:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-

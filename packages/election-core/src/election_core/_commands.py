@@ -1,7 +1,7 @@
 """Everything that may be asked of a group, as data.
 
-A command names ids and secrets that its caller generated, so that :func:`~election_core.plan` stays
-pure. Times are not in commands: the snapshot's ``at`` is the time of the command.
+A command names ids and secrets that its caller generated, so that [`plan`][election_core.plan]
+stays pure. Times are not in commands: the snapshot's `at` is the time of the command.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ __all__ = [
     "NewTaint",
     "OpenSession",
     "PinLeader",
-    "Reincarnate",
     "RegisterRunner",
+    "Reincarnate",
     "Release",
     "TaintRunner",
     "Undrain",
@@ -74,7 +74,7 @@ class NewTaint:
 class RegisterRunner:
     """Register a runner, or update the one of that name.
 
-    What is ``None`` is left as it is on a runner that exists; its taints are never touched.
+    What is `None` is left as it is on a runner that exists; its taints are never touched.
     """
 
     runner_id: str
@@ -108,7 +108,7 @@ class TaintRunner:
 class Untaint:
     """Remove taints of a runner.
 
-    Those of the owner and those that have none, of one key or of all; with ``force`` whoever owns
+    Those of the owner and those that have none, of one key or of all; with `force` whoever owns
     them. Raises `OwnedByOther` for a key that others hold alone.
     """
 
@@ -139,7 +139,7 @@ class PinLeader:
     """Choose the leader.
 
     Raises `NotFound` for a runner of another group, and `NotEligible` for one that cannot lead now,
-    unless ``when_eligible``.
+    unless `when_eligible`.
     """
 
     runner_id: str

@@ -17,7 +17,7 @@ __all__ = ["Draft"]
 
 
 class Draft:
-    """Mutable within one call of :func:`~election_core.plan`, which stays pure to its caller."""
+    """Mutable within one call of [`plan`][election_core.plan], which stays pure to its caller."""
 
     def __init__(self, before: Snapshot, actor: str) -> None:
         self.before = before
@@ -53,9 +53,7 @@ class Draft:
             deleted=tuple(self.deleted),
             granted=tuple(self.granted),
             roused=tuple(
-                runner.id
-                for runner in self.runners.values()
-                if _roused(old.get(runner.id), runner)
+                runner.id for runner in self.runners.values() if _roused(old.get(runner.id), runner)
             ),
             ended_terms=tuple(self.ended_terms),
             ended_sessions=tuple(self.ended_sessions),
@@ -199,7 +197,7 @@ class Draft:
         return runner
 
     def step_down(self, runner: Runner, deadline: datetime | None) -> None:
-        """Set or clear the handover deadline of the leader; clearing it restores its term's lease."""
+        """Set or clear the leader's handover deadline; clearing it restores its term's lease."""
         session = runner.session
         if session is None or session.step_down_at == deadline:
             return

@@ -1,9 +1,9 @@
 """The decision: who leads a group, and why.
 
-:func:`elect` is a pure function of a snapshot and a policy. Filters say who is eligible, preferences
-order the eligible lexicographically, and the outcome follows from the best of them and from the term
-that is current. The reason is the first preference in which the winner differs from the runner-up:
-it falls out of the order and is not written twice.
+`elect` is a pure function of a snapshot and a policy. Filters say who is eligible, preferences
+order the eligible lexicographically, and the outcome follows from the best of them and from the
+term that is current. The reason is the first preference in which the winner differs from the
+runner-up: it falls out of the order and is not written twice.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _Entry = tuple[bool, Rank, Runner, tuple[Reason, ...]]
 
 @frozen
 class Decision:
-    """What :func:`elect` found: what to do, for whom, why, and until when it holds by itself."""
+    """What `elect` found: what to do, for whom, why, and until when it holds by itself."""
 
     outcome: Outcome
     leader_runner_id: str | None
@@ -74,7 +74,8 @@ class Decision:
     def ballot(self) -> tuple[Verdict, ...]:
         """Every runner in order of preference, the eligible first."""
         return tuple(
-            Verdict(runner.id, not refused, reasons) for refused, _, runner, reasons in self._entries
+            Verdict(runner.id, not refused, reasons)
+            for refused, _, runner, reasons in self._entries
         )
 
 

@@ -1,7 +1,7 @@
 """What can go wrong, as one tree of exceptions with the facts as fields.
 
-Every error carries a ``code``, the one of the HTTP contract, so the control API answers it and the
-SDK raises it again without a second table. ``facts`` holds what a program needs to react.
+Every error carries a `code`, the one of the HTTP contract, so the control API answers it and the
+SDK raises it again without a second table. `facts` holds what a program needs to react.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class ElectionError(Exception):
 
     Args:
         detail: One sentence for a person, naming what is wrong and what to do about it.
-        **facts: What a program needs, e.g. ``current_epoch``. JSON values only.
+        **facts: What a program needs, e.g. `current_epoch`. JSON values only.
     """
 
     code: ClassVar[str] = "internal"
@@ -63,7 +63,7 @@ class InternalError(ElectionError):
 
 
 class Invalid(ElectionError):
-    """The input is wrong. ``facts["field"]`` names the field where one is to blame."""
+    """The input is wrong. `facts["field"]` names the field where one is to blame."""
 
     code = "invalid"
     status = 400
@@ -127,7 +127,7 @@ class NotLeader(ElectionError):
 
 
 class StaleEpoch(ElectionError):
-    """The epoch is not the group's current one. ``facts["current_epoch"]`` is."""
+    """The epoch is not the group's current one. `facts["current_epoch"]` is."""
 
     code = "stale-epoch"
     status = 409

@@ -48,12 +48,12 @@ class Event:
     group_id: str
     at: datetime
     kind: str
-    """An :class:`EventKind`, or one of a later version."""
+    """An `EventKind`, or one of a later version."""
     epoch: int
     """The group's epoch once it had happened."""
     runner_id: str | None = None
     reason: str = ""
     actor: str = ""
-    """Who asked: a token's kind and id, or ``elector``."""
+    """Who asked: a token's kind and id, or `elector`."""
     data: Mapping[str, object] = field(factory=dict)
     """More, as JSON values; for decisions the ballot."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -52,6 +53,8 @@ MAX_PAYLOAD_BYTES = 64 * 1024
 MAX_NESTING = 32
 """How deep a payload or a result may nest."""
 _LONGEST_BACKOFF = timedelta(seconds=300)
+_MOST_DOUBLINGS = 30
+"""Enough to take the shortest backoff to the longest."""
 
 
 class JobState(StrEnum):
@@ -117,7 +120,7 @@ class Job:
     claimed_by: str | None = None
     """The runner of the latest claim."""
     epoch: int | None = None
-    """The epoch of the latest claim; ``None`` before it and for an addressed job."""
+    """The epoch of the latest claim; `None` before it and for an addressed job."""
     cancel_requested: bool = False
     result: object = None
     error: str | None = None
@@ -132,7 +135,7 @@ class Claim:
     runner_id: str
     session_id: str
     epoch: int | None
-    """``None`` for an addressed job: it needs the session only."""
+    """`None` for an addressed job: it needs the session only."""
 
 
 @frozen
@@ -211,17 +214,21 @@ def check_json(value: object, name: str) -> str:
 
 
 def _check_depth(value: object, name: str) -> None:
-    level = [value]
-    for _ in range(MAX_NESTING + 1):
-        level = [item for item in level if isinstance(item, dict | list | tuple)]
-        if not level:
-            return
-        level = [
-            inner
-            for outer in level
-            for inner in (outer.values() if isinstance(outer, dict) else outer)
-        ]
-    raise Invalid(f"{name}: nested more than {MAX_NESTING} deep", field=name)
+    level: list[object] = [value]
+    for _ in range(MAX_NESTING):
+        level = [inner for outer in level for inner in _inside(outer)]
+    if any(isinstance(item, dict | list | tuple) for item in level):
+        raise Invalid(f"{name}: nested more than {MAX_NESTING} deep", field=name)
+
+
+def _inside(value: object) -> Iterable[object]:
+    match value:
+        case dict():
+            return value.values()
+        case list() | tuple():
+            return value
+        case _:
+            return ()
 
 
 def enqueue_job(
@@ -230,7 +237,7 @@ def enqueue_job(
     """A new job of a group, queued.
 
     Raises:
-        Invalid: The payload is no JSON value or too deep, or ``max_attempts`` is below 1.
+        Invalid: The payload is no JSON value or too deep, or `max_attempts` is below 1.
         PayloadTooLarge: The payload is too large.
     """
     if spec.max_attempts is not None and spec.max_attempts < 1:
@@ -368,9 +375,7 @@ def check_settlement(
     try:
         fence_term(group, claimant, claim.epoch, at)
     except StaleEpoch as error:
-        raise StaleClaim(
-            "this claim ended with its term", current_epoch=group.epoch
-        ) from error
+        raise StaleClaim("this claim ended with its term", current_epoch=group.epoch) from error
     return claim
 
 
@@ -417,9 +422,8 @@ def settle_job(
 
 def retry_after(attempts: int, backoff: timedelta) -> timedelta:
     """The wait after that many attempts: the group's backoff, doubling, at most 300 seconds."""
-    if attempts > 40:
-        return min(_LONGEST_BACKOFF, backoff * 2**40) if backoff else backoff
-    return min(_LONGEST_BACKOFF, backoff * 2 ** max(0, attempts - 1))
+    doublings = min(max(0, attempts - 1), _MOST_DOUBLINGS)
+    return min(_LONGEST_BACKOFF, backoff * (1 << doublings))
 
 
 def _requeue(job: Job, at: datetime, *, available_at: datetime, attempts: int) -> Job:
@@ -432,8 +436,8 @@ def _requeue(job: Job, at: datetime, *, available_at: datetime, attempts: int) -
 def lapse_job(record: JobRecord, at: datetime, *, handed_back: bool) -> JobRecord:
     """The record of a running job once its claim ended with its term or session.
 
-    Handed back by its own session it counts no attempt. Lost, it is claimable again at once with the
-    attempt counted, or failed with ``lost`` when none remain.
+    Handed back by its own session it counts no attempt. Lost, it is claimable again at once with
+    the attempt counted, or failed with `lost` when none remain.
     """
     job = record.job
     if handed_back:
@@ -449,9 +453,7 @@ def orphan_job(record: JobRecord, at: datetime) -> JobRecord:
     """The record of an unfinished addressed job once its runner was deleted."""
     job = record.job
     state = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
-    return evolve(
-        record, job=evolve(job, state=state, finished_at=at, error="runner-deleted")
-    )
+    return evolve(record, job=evolve(job, state=state, finished_at=at, error="runner-deleted"))
 
 
 def cancel_job(record: JobRecord, at: datetime) -> JobRecord:

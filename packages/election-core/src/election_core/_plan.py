@@ -1,6 +1,6 @@
 """From a snapshot and a command to the changes that carry it out.
 
-:func:`plan` applies the command, decides in the same step, and says what a store has to write. It
+`plan` applies the command, decides in the same step, and says what a store has to write. It
 reads nothing but its arguments, so what-if is the same function with the answer thrown away.
 """
 
@@ -65,9 +65,7 @@ def plan(snapshot: Snapshot, command: Command, policy: Policy, *, actor: str = "
     apply(draft, command, policy)
     _expire(draft)
     decision = decide(draft, policy)
-    return Plan(
-        before=snapshot, after=draft.snapshot(), changes=draft.changes(), decision=decision
-    )
+    return Plan(before=snapshot, after=draft.snapshot(), changes=draft.changes(), decision=decision)
 
 
 def what_if(snapshot: Snapshot, commands: Iterable[Command], policy: Policy) -> Decision:
@@ -80,7 +78,12 @@ def what_if(snapshot: Snapshot, commands: Iterable[Command], policy: Policy) -> 
 
 
 def create_group(
-    group_id: str, settings: Settings, *, at: datetime, remains: Group | None = None, actor: str = ""
+    group_id: str,
+    settings: Settings,
+    *,
+    at: datetime,
+    remains: Group | None = None,
+    actor: str = "",
 ) -> Changes:
     """The changes that create a group.
 

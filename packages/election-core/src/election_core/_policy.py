@@ -1,8 +1,8 @@
 """Policies: who is preferred as leader, as data plus pure functions.
 
-What keeps a runner from leading in any group (no live session, not ready, draining, taints) and what
-a person says (a pin, a release) is settled in :func:`~election_core.elect` itself, so no policy can
-break it. A policy adds filters of its own and orders what is left.
+What keeps a runner from leading in any group (no live session, not ready, draining, taints) and
+what a person says (a pin, a release) is settled in [`elect`][election_core.elect] itself, so no
+policy can break it. A policy adds filters of its own and orders what is left.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from election_core._taints import Effect
 __all__ = ["OldestActive", "Policies", "Policy", "Rank", "Reason"]
 
 Rank = tuple[object, ...]
-"""One value per preference, lower is better, compared in order. Values of a place are comparable."""
+"""One value per preference, lower is better, compared in order. Values of a place are
+comparable."""
 
 
 @frozen
@@ -36,7 +37,7 @@ class Policy(Protocol):
 
     @property
     def preferences(self) -> tuple[str, ...]:
-        """The names of the places of :meth:`rank`, as they appear in reasons."""
+        """The names of the places of `rank`, as they appear in reasons."""
         ...
 
     @property
@@ -67,9 +68,9 @@ class Policy(Protocol):
 class OldestActive:
     """The oldest active runner leads.
 
-    Sticky by default: a healthy leader stays when an older runner comes back, because preferring the
-    oldest over a healthy leader turns one flapping old runner into churn. With ``preempt`` an older
-    runner takes over once it has been healthy for ``stable_for``.
+    Sticky by default: a healthy leader stays when an older runner comes back, because preferring
+    the oldest over a healthy leader turns one flapping old runner into churn. With `preempt` an
+    older runner takes over once it has been healthy for `stable_for`.
     """
 
     preempt: bool = False
@@ -81,7 +82,7 @@ class OldestActive:
 
     @property
     def preferences(self) -> tuple[str, ...]:
-        """Incumbent (or steady, with ``preempt``), fewest taints, labels, oldest."""
+        """Incumbent (or steady, with `preempt`), fewest taints, labels, oldest."""
         return _PREEMPTING if self.preempt else _STICKY
 
     def refusals(self, runner: Runner, snapshot: Snapshot) -> tuple[Reason, ...]:
@@ -95,7 +96,7 @@ class OldestActive:
         )
 
     def rank(self, runner: Runner, snapshot: Snapshot, incumbent: Runner | None) -> Rank:
-        """See :class:`Policy`."""
+        """See `Policy`."""
         behind = incumbent is not None and runner is not incumbent
         if behind and self.preempt:
             settles = self._stable_at(runner, snapshot)
@@ -111,7 +112,7 @@ class OldestActive:
         return behind, shunned, missing, runner.created_at
 
     def settles_at(self, runner: Runner, snapshot: Snapshot) -> datetime | None:
-        """With ``preempt``, when the runner has been healthy for ``stable_for``."""
+        """With `preempt`, when the runner has been healthy for `stable_for`."""
         if not self.preempt:
             return None
         settles = self._stable_at(runner, snapshot)
@@ -129,8 +130,8 @@ _PREEMPTING = ("steady", *_STICKY[1:])
 class Policies:
     """Policies by name, so that a host can add its own.
 
-    A factory takes the options of the group's settings, a JSON object without ``name``, and raises
-    :class:`~election_core.Invalid` for options it does not know.
+    A factory takes the options of the group's settings, a JSON object without `name`, and raises
+    [`Invalid`][election_core.Invalid] for options it does not know.
     """
 
     def __init__(self) -> None:

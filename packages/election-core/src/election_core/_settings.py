@@ -13,7 +13,13 @@ from election_core._errors import Invalid
 from election_core._policy import OldestActive, Policies, Policy
 from election_core._state import LONGEST_LEASE, PolicySpec, Settings
 
-__all__ = ["check_group_id", "check_settings", "default_policies", "merge_settings", "same_settings"]
+__all__ = [
+    "check_group_id",
+    "check_settings",
+    "default_policies",
+    "merge_settings",
+    "same_settings",
+]
 
 _GROUP_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
@@ -83,7 +89,7 @@ def same_settings(one: Settings, other: Settings) -> bool:
 
 
 def default_policies() -> Policies:
-    """A registry with the policies that ship: ``oldest-active``."""
+    """A registry with the policies that ship: `oldest-active`."""
     policies = Policies()
     policies.register("oldest-active", _oldest_active)
     return policies

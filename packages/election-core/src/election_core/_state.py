@@ -1,7 +1,7 @@
 """The state of a runner group: what a store keeps and a decision is made from.
 
-All times are aware UTC :class:`~datetime.datetime` of the store's clock; all durations are
-:class:`~datetime.timedelta`. Everything is frozen; a change is a new value.
+All times are aware UTC [`datetime`][datetime.datetime] of the store's clock; all durations are
+[`timedelta`][datetime.timedelta]. Everything is frozen; a change is a new value.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class Settings:
 class Session:
     """One process lifetime of a runner.
 
-    ``lease_expires_at``, ``term_expires_at``, ``ready``, ``seq`` and ``healthy_since`` are written
+    `lease_expires_at`, `term_expires_at`, `ready`, `seq` and `healthy_since` are written
     by renewals, outside compare-and-set; everything else by commits.
     """
 
@@ -130,9 +130,9 @@ class Session:
     healthy_since: datetime
     """Since when it has been live and ready without a break."""
     held_epoch: int | None = None
-    """The epoch it leads under; ``None`` for a standby."""
+    """The epoch it leads under; `None` for a standby."""
     term_expires_at: datetime | None = None
-    """The end of the lease of the term it holds; not after ``lease_expires_at``."""
+    """The end of the lease of the term it holds; not after `lease_expires_at`."""
     step_down_at: datetime | None = None
     """The handover deadline: a renewal at or after it no longer extends the term."""
     standing_version: int = 1
@@ -171,7 +171,7 @@ class Runner:
     """How many sessions it has had."""
 
     def healthy_since(self, at: datetime) -> datetime | None:
-        """Since when it could have led without a break, judged at `at`; ``None`` without a session."""
+        """Since when it could have led without a break, at `at`; `None` without a session."""
         session = self.session
         if session is None:
             return None
@@ -220,7 +220,7 @@ class Handover:
     deadline: datetime
     """From then on the term is not extended any more."""
     successor_runner_id: str | None = None
-    """Who would follow as things stand; chosen anew at the release. ``None``: nobody could."""
+    """Who would follow as things stand; chosen anew at the release. `None`: nobody could."""
 
 
 @frozen(kw_only=True)
@@ -270,7 +270,7 @@ class Mark:
 
 
 def refresh_mark(mark: Mark | None, at: datetime, tick: timedelta) -> Mark:
-    """The mark as an elector leaves it at `at`; ``None``: the first one of a new store.
+    """The mark as an elector leaves it at `at`; `None`: the first one of a new store.
 
     A gap since the last refresh is recorded as an outage. Outages are kept while any group could
     still be in the grace they started, which is at most the longest lease of running time.
@@ -290,7 +290,7 @@ def refresh_mark(mark: Mark | None, at: datetime, tick: timedelta) -> Mark:
 
 
 def grace_until(mark: Mark, lease: timedelta) -> datetime | None:
-    """When the grace of a group with this lease ends, or ``None`` if it has none.
+    """When the grace of a group with this lease ends, or `None` if it has none.
 
     Each outage starts one lease of grace. One that cuts a grace short carries over what was left of
     it, so a store that is away again and again does not put a failover off for ever.

@@ -83,7 +83,7 @@ def session_state(session: Session, at: datetime) -> SessionState:
 
 
 def refuse(state: SessionState | None, call: SessionCall) -> None:
-    """Raise what the table says to a call of a session in that state; ``None``: never heard of.
+    """Raise what the table says to a call of a session in that state; `None`: never heard of.
 
     Raises:
         SessionSuperseded: A later session of the runner was opened.

@@ -1,7 +1,7 @@
 """Taints and tolerations.
 
-The model, with its effects and its matching of tolerations, is the one Kubernetes uses for nodes and
-pods, so that its users find here what they know.
+The model, with its effects and its matching of tolerations, is the one Kubernetes uses for nodes
+and pods, so that its users find here what they know.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Taint:
     expires_at: datetime | None = None
 
     def current(self, at: datetime) -> bool:
-        """Whether it counts at `at`: it ends at ``expires_at`` sharp."""
+        """Whether it counts at `at`: it ends at `expires_at` sharp."""
         return self.expires_at is None or at < self.expires_at
 
 
@@ -53,7 +53,7 @@ class Taint:
 class Toleration:
     """A group's statement that matching taints do not count there.
 
-    ``key`` ``None`` matches every key, ``effect`` ``None`` every effect.
+    `key` `None` matches every key, `effect` `None` every effect.
     """
 
     key: str | None = None

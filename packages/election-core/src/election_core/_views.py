@@ -1,6 +1,6 @@
 """What is told to callers: the types that the control API answers and the SDK hands out.
 
-Durations end in ``_seconds`` on the wire and are :class:`~datetime.timedelta` here.
+Durations end in `_seconds` on the wire and are [`timedelta`][datetime.timedelta] here.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Page(Generic[T]):
 
     items: tuple[T, ...]
     next_cursor: str | None = None
-    """Where the next part begins; ``None`` at the end."""
+    """Where the next part begins; `None` at the end."""
 
 
 @frozen(kw_only=True)
@@ -105,8 +105,8 @@ class Standing:
     """The group's current epoch; it fences only for the leader."""
     leader_runner_id: str | None
     lease_remaining: timedelta
-    """Of the term for who leads or steps down, of the session otherwise, when the write took effect.
-    Trust counts from the start of the call."""
+    """Of the term for who leads or steps down, of the session otherwise, when the write took
+    effect. Trust counts from the start of the call."""
     heartbeat: timedelta
     step_down_in: timedelta | None
     """Until the handover deadline, for who is stepping down."""
@@ -120,8 +120,8 @@ def standing_of(pulse: Pulse, *, written: Pulse | None = None) -> Standing:
 
     Args:
         pulse: The session as it is now.
-        written: The pulse of the caller's own renewal, if the answer was held since: what is left of
-            the lease is told as of then.
+        written: The pulse of the caller's own renewal, if the answer was held since: what is left
+            of the lease is told as of then.
     """
     as_of = pulse if written is None else written
     ends = pulse.lease_expires_at
@@ -180,7 +180,7 @@ class Registration:
 
     runner: RunnerInfo
     token: str | None = None
-    """A fresh secret, shown once; ``None`` where no tokens are in use."""
+    """A fresh secret, shown once; `None` where no tokens are in use."""
     created: bool = False
 
 
@@ -192,7 +192,7 @@ class GroupInfo:
     created_at: datetime
     epoch: int
     leader_runner_id: str | None
-    """``None`` from the end of the leader's lease until another is elected."""
+    """`None` from the end of the leader's lease until another is elected."""
     pin: Pin | None = None
     handover: Handover | None = None
     grant_not_before: datetime | None = None

@@ -1,7 +1,7 @@
 """A store in memory: the reference that every adapter has to agree with.
 
-It keeps nothing beyond its process. Each method runs without an await, so it is atomic and cannot be
-cancelled half way; the rules are the core's own, so what it does is what they say.
+It keeps nothing beyond its process. Each method runs without an await, so it is atomic and cannot
+be cancelled half way; the rules are the core's own, so what it does is what they say.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ class MemoryStore:
         self._lost = True
 
     async def mark(self, tick: timedelta) -> Mark:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         if self._lost:
             self._lost = False
@@ -121,7 +121,7 @@ class MemoryStore:
     # Groups.
 
     async def load(self, group_id: str) -> Snapshot:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         return self._snapshot(group_id, self._at())
 
     def _snapshot(self, group_id: str, at: datetime) -> Snapshot:
@@ -152,8 +152,10 @@ class MemoryStore:
             key=lambda runner: (runner.created_at, runner.id),
         )
 
-    async def commit(self, changes: Changes, *, expected_revision: int, commit_id: str) -> Committed:
-        """See :class:`~election_core.ports.Store`."""
+    async def commit(
+        self, changes: Changes, *, expected_revision: int, commit_id: str
+    ) -> Committed:
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         row = self._groups.get(changes.group.id)
         if row is not None and row.commit_id == commit_id:
@@ -202,9 +204,7 @@ class MemoryStore:
         if changes.group.deleted_at is not None:
             group_id = changes.group.id
             self._jobs = {k: r for k, r in self._jobs.items() if r.job.group_id != group_id}
-            self._tokens = {
-                k: t for k, t in self._tokens.items() if t.token.group_id != group_id
-            }
+            self._tokens = {k: t for k, t in self._tokens.items() if t.token.group_id != group_id}
         for event in changes.events:
             self._last_event += 1
             self._events.append(evolve(event, id=self._last_event))
@@ -245,7 +245,7 @@ class MemoryStore:
     # Sessions.
 
     async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         return [self._beat(beat, at) for beat in beats]
 
@@ -283,7 +283,7 @@ class MemoryStore:
         return self._pulse(runner, session, row.group, at, margin=margin, due=due)
 
     async def pulse(self, runner_id: str, session_id: str) -> Beaten:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         runner = self._runners.get(runner_id)
         session = None if runner is None else runner.session
         if runner is None or session is None or session.id != session_id:
@@ -339,7 +339,7 @@ class MemoryStore:
     async def ended_session(
         self, runner_id: str, *, session_id: str | None = None, key: str | None = None
     ) -> EndedSession | None:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         for ended in reversed(self._ended.values()):
             if ended.runner_id == runner_id and (
                 ended.session_id == session_id or (key is not None and ended.key == key)
@@ -348,7 +348,7 @@ class MemoryStore:
         return None
 
     async def due(self, limit: int) -> Due:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         found: list[tuple[datetime, str]] = []
         coming: list[datetime] = []
@@ -376,14 +376,14 @@ class MemoryStore:
     # Lookups and pages.
 
     async def find_runner(self, runner_id: str) -> RunnerInfo:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         runner = self._runners.get(runner_id)
         if runner is None:
             raise NotFound(f"no runner {runner_id!r}")
         return runner_info(runner, self._at())
 
     async def groups(self, *, cursor: str | None = None, limit: int = 100) -> Page[GroupInfo]:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         after = _read_cursor(cursor)
         rows = [
@@ -400,7 +400,7 @@ class MemoryStore:
     async def runners(
         self, group_id: str, *, cursor: str | None = None, limit: int = 100
     ) -> Page[RunnerInfo]:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         self._living(group_id)
         after = _read_cursor(cursor)
@@ -418,7 +418,7 @@ class MemoryStore:
     async def events(
         self, group_id: str | None, *, after: int | None = None, limit: int = 100
     ) -> list[Event]:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         if after is not None and after < self._pruned_to:
             raise CursorExpired("events behind this one have been pruned; start again without it")
         return [
@@ -428,7 +428,7 @@ class MemoryStore:
         ][:limit]
 
     async def census(self) -> Census:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
         groups = [row.group for row in self._groups.values() if row.group.deleted_at is None]
         ends = [self._term_expires_at(group) for group in groups]
@@ -444,7 +444,7 @@ class MemoryStore:
         )
 
     async def prune(self, limit: int = 1000) -> int:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
         at = self._at()
 
         def over(group_id: str, since: datetime) -> bool:
@@ -480,14 +480,14 @@ class MemoryStore:
         return len(jobs) + len(events) + len(sessions) + len(tokens)
 
     async def ready(self) -> None:
-        """See :class:`~election_core.ports.Store`."""
+        """See [`Store`][election_core.ports.Store]."""
 
     # Jobs.
 
     async def enqueue(
         self, group_id: str, spec: JobSpec, *, job_id: str, idempotency_key: str | None = None
     ) -> Enqueued:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         at = self._at()
         self._living(group_id)
         new = enqueue_job(
@@ -517,7 +517,7 @@ class MemoryStore:
         limit: int,
         tokens: Sequence[str],
     ) -> Claimed:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         at = self._at()
         runner = self._runners.get(runner_id)
         session = None if runner is None else runner.session
@@ -534,7 +534,8 @@ class MemoryStore:
         known = [
             r
             for r in mine
-            if r.claim is not None and (r.claim.session_id, r.claim.claim_id) == (session_id, claim_id)
+            if r.claim is not None
+            and (r.claim.session_id, r.claim.claim_id) == (session_id, claim_id)
         ]
         if known:
             return Claimed(items=tuple(_handed_out(r) for r in known), at=at)
@@ -571,7 +572,7 @@ class MemoryStore:
         return record
 
     async def settle(self, job_id: str, token: str, settlement: Settlement) -> Job:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         at = self._at()
         record = self._record(job_id)
         if repeats(record, token, settlement.outcome):
@@ -584,7 +585,7 @@ class MemoryStore:
         return self._jobs[job_id].job
 
     async def cancel(self, job_id: str) -> Job:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         record = self._record(job_id)
         cancelled = cancel_job(record, self._at())
         self._jobs[job_id] = cancelled
@@ -600,7 +601,7 @@ class MemoryStore:
         return cancelled.job
 
     async def job(self, job_id: str) -> Job:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         return self._record(job_id).job
 
     async def jobs(
@@ -611,7 +612,7 @@ class MemoryStore:
         cursor: str | None = None,
         limit: int = 100,
     ) -> Page[Job]:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         self._living(group_id)
         after = _read_number(cursor)
         rows = sorted(
@@ -631,7 +632,7 @@ class MemoryStore:
         )
 
     async def job_counts(self) -> dict[str, int]:
-        """See :class:`~election_core.ports.JobStore`."""
+        """See [`JobStore`][election_core.ports.JobStore]."""
         counts: dict[str, int] = {}
         for record in self._jobs.values():
             counts[record.job.state] = counts.get(record.job.state, 0) + 1
@@ -640,7 +641,7 @@ class MemoryStore:
     # Tokens.
 
     async def add_token(self, token: StoredToken, *, ttl: timedelta | None) -> Token:
-        """See :class:`~election_core.ports.AccessStore`."""
+        """See [`AccessStore`][election_core.ports.AccessStore]."""
         at = self._at()
         kept = token.token
         if kept.group_id is not None:
@@ -652,7 +653,7 @@ class MemoryStore:
         return kept
 
     async def find_token(self, digest: bytes) -> Token | None:
-        """See :class:`~election_core.ports.AccessStore`."""
+        """See [`AccessStore`][election_core.ports.AccessStore]."""
         at = self._at()
         for kept in self._tokens.values():
             if kept.digest == digest:
@@ -661,7 +662,7 @@ class MemoryStore:
         return None
 
     async def tokens(self, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
-        """See :class:`~election_core.ports.AccessStore`."""
+        """See [`AccessStore`][election_core.ports.AccessStore]."""
         after = _read_cursor(cursor)
         keys = [key for key in sorted(self._tokens) if after is None or key > after]
         page = keys[:limit]
@@ -671,13 +672,15 @@ class MemoryStore:
         )
 
     async def revoke_token(self, token_id: str) -> None:
-        """See :class:`~election_core.ports.AccessStore`."""
+        """See [`AccessStore`][election_core.ports.AccessStore]."""
         if self._tokens.pop(token_id, None) is None:
             raise NotFound(f"no token {token_id!r}")
 
 
 def _handed_out(record: JobRecord) -> ClaimedJob:
-    return ClaimedJob(job=record.job, claim_token="" if record.claim is None else record.claim.token)
+    return ClaimedJob(
+        job=record.job, claim_token="" if record.claim is None else record.claim.token
+    )
 
 
 def _cursor(key: str) -> str:

@@ -1,14 +1,14 @@
 """The storage port: what a store promises to the engine.
 
 Three protocols that one object implements. Every method is atomic: it takes effect wholly or not at
-all, also when its caller is cancelled, and a cancelled call leaves no transaction and no lock behind.
-All times that a store reads or writes are its own (see :meth:`Store.load`); it never takes one from a
-caller's clock. Errors are part of the contract: every method may raise
-:class:`~election_core.Unavailable` (nothing took effect), and every writing method
-:class:`~election_core.OutcomeUnknown` (it may have); a driver's own errors never escape.
+all, also when its caller is cancelled, and a cancelled call leaves no transaction and no lock
+behind. All times that a store reads or writes are its own (see [`load`][Store.load]); it never
+takes one from a caller's clock. Errors are part of the contract: every method may raise
+[`Unavailable`][election_core.Unavailable] (nothing took effect), and every writing method
+[`OutcomeUnknown`][election_core.OutcomeUnknown] (it may have); a driver's own errors never escape.
 
-Writers are serial per group: a method that writes anything of a group sees all that was committed to
-it before and nothing that was not.
+Writers are serial per group: a method that writes anything of a group sees all that was committed
+to it before and nothing that was not.
 """
 
 from __future__ import annotations
@@ -46,9 +46,9 @@ class Beat:
     runner_id: str
     session_id: str
     seq: int | None = None
-    """A renewal with a lower one than the session's last changes nothing; ``None`` always counts."""
+    """A renewal with a lower one than the session's last changes nothing; `None` always counts."""
     ready: bool | None = None
-    """``None`` leaves readiness as it is."""
+    """`None` leaves readiness as it is."""
 
 
 Beaten = Pulse | EndedSession | None
@@ -108,9 +108,9 @@ class Store(Protocol):
     async def load(self, group_id: str) -> Snapshot:
         """One group with its runners, all read at one point in time.
 
-        ``at`` is the store's time: it never goes back, across restarts too, and every later call
+        `at` is the store's time: it never goes back, across restarts too, and every later call
         sees the same or a later one. The remains of a deleted group are returned, with
-        ``group.deleted_at`` set and no runners. ``mark`` is the current one, whoever wrote it.
+        `group.deleted_at` set and no runners. `mark` is the current one, whoever wrote it.
 
         Raises:
             NotFound: There was never a group of that id.
@@ -123,14 +123,15 @@ class Store(Protocol):
         """Write changes if the group's revision is still `expected_revision` (0: it never existed).
 
         One transaction writes the group, its runners, the history, the end of claims under
-        ``ended_terms`` and ``ended_sessions`` (by the rules of :func:`~election_core.lapse_job`), and
-        the failing of jobs addressed to ``deleted`` runners (:func:`~election_core.orphan_job`). A
-        group that is deleted (``group.deleted_at``) loses its jobs and tokens in the same transaction.
-        The revision rises by one. Under the commit's locks, which renewals of the group's runners
-        respect, the store checks every expectation with its time of then, ``Live`` after the writes.
+        `ended_terms` and `ended_sessions` (by the rules of [`lapse_job`][election_core.lapse_job]),
+        and the failing of jobs addressed to `deleted` runners
+        ([`orphan_job`][election_core.orphan_job]). A group that is deleted (`group.deleted_at`)
+        loses its jobs and tokens in the same transaction. The revision rises by one. Under the
+        commit's locks, which renewals of the group's runners respect, the store checks every
+        expectation with its time of then, `Live` after the writes.
 
-        A ``commit_id`` that is the group's latest is recognised and answered again, not applied
-        twice. The caller may therefore repeat a call that raised ``OutcomeUnknown``.
+        A `commit_id` that is the group's latest is recognised and answered again, not applied
+        twice. The caller may therefore repeat a call that raised `OutcomeUnknown`.
 
         Raises:
             Conflict: The revision is another, or an expectation does not hold. Nothing is written.
@@ -141,13 +142,13 @@ class Store(Protocol):
         """Renew sessions together; the answers are in the order of the beats.
 
         Runner ids within a call are distinct. A renewal at the store's time `t` moves
-        ``lease_expires_at`` to `t` plus the group's lease, never back; it moves ``term_expires_at``
-        likewise for a session that holds an epoch, unless `t` has reached its ``step_down_at``.
-        A renewal that revives a lapsed session or turns it ready sets ``healthy_since`` to `t`; one
+        `lease_expires_at` to `t` plus the group's lease, never back; it moves `term_expires_at`
+        likewise for a session that holds an epoch, unless `t` has reached its `step_down_at`. A
+        renewal that revives a lapsed session or turns it ready sets `healthy_since` to `t`; one
         that revives it or changes readiness makes its group due now, in the same transaction. A
         commit whose snapshot had not seen such a renewal must not undo that: it fails with
-        ``Conflict`` (the simplest way: such a renewal raises the revision) or leaves the group due. Every
-        other renewal takes no part in compare-and-set and leaves the revision alone.
+        `Conflict` (the simplest way: such a renewal raises the revision) or leaves the group due.
+        Every other renewal takes no part in compare-and-set and leaves the revision alone.
         """
         ...
 
@@ -158,20 +159,20 @@ class Store(Protocol):
     async def due(self, limit: int) -> Due:
         """The groups to decide now, at most `limit`, the longest due first.
 
-        A group is due when its ``look_again_at`` has come, and when its term's lease has run out and
-        nothing was decided since (``decided_at`` is before the end of the lease).
+        A group is due when its `look_again_at` has come, and when its term's lease has run out and
+        nothing was decided since (`decided_at` is before the end of the lease).
         """
         ...
 
     async def mark(self, tick: timedelta) -> Mark:
         """Refresh the mark, by the same path as renewals, and return it.
 
-        If the last refresh is more than three ticks ago an :class:`~election_core.Outage` from then
-        to now is added. Outages whose grace is over for every possible lease are dropped. The first
-        mark of a new store has none.
+        If the last refresh is more than three ticks ago an [`Outage`][election_core.Outage] from
+        then to now is added. Outages whose grace is over for every possible lease are dropped. The
+        first mark of a new store has none.
 
         A store that finds that it is not the one that wrote the last mark (restored from a backup,
-        promoted from a replica) applies :class:`~election_core.Reincarnate` to every group,
+        promoted from a replica) applies [`Reincarnate`][election_core.Reincarnate] to every group,
         remains of deleted ones included, before it answers, with a barrier of the longest lease any
         session has been or could have been given. It may do so when it is opened instead.
         """
@@ -190,12 +191,14 @@ class Store(Protocol):
     ) -> EndedSession | None:
         """How a session of a runner, or the one that a key opened, ended; also of deleted runners.
 
-        ``None`` for one that never was, is current, or whose end is older than what is kept.
+        `None` for one that never was, is current, or whose end is older than what is kept.
         """
         ...
 
     async def groups(self, *, cursor: str | None = None, limit: int = 100) -> Page[GroupInfo]:
-        """The groups that are not deleted, by id, as :func:`~election_core.group_info` tells them.
+        """The groups that are not deleted, by id.
+
+        Told as [`group_info`][election_core.group_info] tells them.
 
         Raises:
             Invalid: The cursor is malformed.
@@ -215,10 +218,10 @@ class Store(Protocol):
     async def events(
         self, group_id: str | None, *, after: int | None = None, limit: int = 100
     ) -> list[Event]:
-        """Events by id, of one group or of all, from the one behind `after`; all that is kept without.
+        """Events by id, of one group or of all, from the one behind `after`.
 
-        Ids rise without gaps that fill later: once an event has been seen, none with a lower id
-        appears.
+        Without `after`, all that is kept. Ids rise without gaps that fill later: once an event has
+        been seen, none with a lower id appears.
 
         Raises:
             CursorExpired: Events behind `after` have been pruned.
@@ -252,8 +255,11 @@ class Store(Protocol):
 
 @runtime_checkable
 class JobStore(Protocol):
-    """Jobs. Every rule is that of :mod:`election_core`'s job functions, in one transaction with the
-    check of session, epoch and lease."""
+    """Jobs.
+
+    Every rule is that of `election_core`'s job functions, in one transaction with the check of
+    session, epoch and lease.
+    """
 
     async def enqueue(
         self, group_id: str, spec: JobSpec, *, job_id: str, idempotency_key: str | None = None
@@ -263,7 +269,7 @@ class JobStore(Protocol):
         Raises:
             NotFound: The group does not exist, or the addressed runner is not in it.
             ConflictError: The key was used for another job of the group.
-            Invalid, PayloadTooLarge: See :func:`~election_core.enqueue_job`.
+            Invalid, PayloadTooLarge: See [`enqueue_job`][election_core.enqueue_job].
         """
         ...
 
@@ -277,11 +283,13 @@ class JobStore(Protocol):
         limit: int,
         tokens: Sequence[str],
     ) -> Claimed:
-        """Claim up to `limit` jobs: the group's and those addressed to the runner; without `epoch`
-        the latter alone. Highest priority first, then in order of enqueueing.
+        """Claim up to `limit` jobs.
+
+        The group's and those addressed to the runner; without `epoch` the latter alone. Highest
+        priority first, then in order of enqueueing.
 
         In the order of the HTTP contract: the session; a `claim_id` that it has used is answered
-        again, with the jobs and tokens of then; then :func:`~election_core.check_claim`.
+        again, with the jobs and tokens of then; then [`check_claim`][election_core.check_claim].
 
         Args:
             runner_id: Who claims.
@@ -299,8 +307,11 @@ class JobStore(Protocol):
         ...
 
     async def settle(self, job_id: str, token: str, settlement: Settlement) -> Job:
-        """Settle a claim: :func:`~election_core.repeats`, then :func:`~election_core.check_settlement`,
-        then :func:`~election_core.settle_job`, in one transaction.
+        """Settle a claim, in one transaction.
+
+        By [`repeats`][election_core.repeats], then
+        [`check_settlement`][election_core.check_settlement], then
+        [`settle_job`][election_core.settle_job].
 
         Raises:
             NotFound: The job does not exist.
@@ -349,7 +360,7 @@ class AccessStore(Protocol):
     """Tokens; the control API needs it, embedders do not."""
 
     async def add_token(self, token: StoredToken, *, ttl: timedelta | None) -> Token:
-        """Keep a token; ``created_at`` and ``expires_at`` are set from the store's time.
+        """Keep a token; `created_at` and `expires_at` are set from the store's time.
 
         Raises:
             NotFound: Its group or runner does not exist.

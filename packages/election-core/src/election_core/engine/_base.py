@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
+from typing import Self
 
 import anyio
-from typing_extensions import Self
 
 from election_core._commands import Command
 from election_core._errors import Invalid, NotFound, SessionEnded
@@ -99,7 +99,7 @@ class EngineBase:
                 tasks.cancel_scope.cancel()
 
     def stop_waiting(self) -> None:
-        """Answer every waiting call now and end every stream of events; nobody waits from then on."""
+        """Answer every waiting call now, end every stream of events; nobody waits from then on."""
         self._wakeups.stop()
 
     @property

@@ -117,7 +117,7 @@ class Beats:
         try:
             for pending in marks:
                 pending.answer(await self._store.mark(pending.asked))
-        except Exception as error:  # handed to who asked
+        except Exception as error:  # noqa: BLE001 - handed to who asked
             for pending in marks:
                 pending.fail(error)
         finally:
@@ -133,7 +133,7 @@ class Beats:
             answers = await self._store.beat([pending.asked for pending in batch])
             for pending, answer in zip(batch, answers, strict=True):
                 pending.answer(answer)
-        except Exception as error:  # handed to who asked
+        except Exception as error:  # noqa: BLE001 - handed to who asked
             for pending in batch:
                 pending.fail(error)
         finally:

@@ -99,21 +99,34 @@ class Commits:
             Conflict: Compare-and-set lost.
             OutcomeUnknown: The answer was lost, again and again.
         """
+        with anyio.CancelScope(shield=True):
+            return await self._commit(changes, expected_revision)
+        raise AssertionError("a shield swallows nothing")
+
+    async def _commit(self, changes: Changes, expected_revision: int) -> Committed:
         commit_id = secrets.token_hex(12)
         pauses = _Pauses()
-        with anyio.CancelScope(shield=True):
-            while True:
-                try:
-                    committed = await self._store.commit(
-                        changes, expected_revision=expected_revision, commit_id=commit_id
-                    )
-                    break
-                except OutcomeUnknown as error:
-                    await pauses.next(error)
-            self._announce(changes)
-        return committed
+        lost: OutcomeUnknown | None = None
+        while True:
+            try:
+                committed = await self._store.commit(
+                    changes, expected_revision=expected_revision, commit_id=commit_id
+                )
+            except OutcomeUnknown as error:
+                lost = error
+                self._wake(changes)  # should it be written, who waits finds it
+            except Unavailable:
+                # Says nothing about an earlier attempt whose answer was lost.
+                if lost is None:
+                    raise
+            else:
+                self._wake(changes)
+                if changes.events:
+                    self._observer.committed(changes.events)
+                return committed
+            await pauses.next(lost)
 
-    def _announce(self, changes: Changes) -> None:
+    def _wake(self, changes: Changes) -> None:
         group_id = changes.group.id
         topics: list[Topic] = [("runner", runner_id) for runner_id in changes.roused]
         topics += [("runner", ended.runner_id) for ended in changes.ended_sessions]
@@ -121,7 +134,6 @@ class Commits:
             topics.append(("jobs", group_id))
         if changes.events:
             topics += [("events", group_id), ("events", "*")]
-            self._observer.committed(changes.events)
         self._wakeups.wake(topics)
 
 
@@ -140,5 +152,5 @@ class _Pauses:
         """
         if anyio.current_time() > self._until:
             raise error or Unavailable("the group changes too fast to be decided; try again")
-        await anyio.sleep(random.uniform(0, self._longest))  # noqa: S311 - no secret
+        await anyio.sleep(random.uniform(0, self._longest))
         self._longest = min(_LONGEST_PAUSE, self._longest * 2)

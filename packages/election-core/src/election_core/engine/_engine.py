@@ -11,8 +11,9 @@ __all__ = ["Engine"]
 
 
 class Engine(GroupCalls, RunnerCalls, SessionCalls, JobCalls):
-    """Runs elections over a store. Use it as an async context manager; the elector runs until its
-    block ends::
+    """Runs elections over a store.
+
+    Use it as an async context manager; the elector runs until its block ends:
 
         async with SqliteStore.open(path) as store, Engine(store) as engine:
             standing, _ = await engine.open_session(runner_id, session_key=key)
@@ -21,9 +22,9 @@ class Engine(GroupCalls, RunnerCalls, SessionCalls, JobCalls):
     store's time alone judges them.
 
     Args:
-        store: A :class:`~election_core.ports.Store`. To keep jobs it is a
-            :class:`~election_core.ports.JobStore` as well.
-        policies: The policies by name; ``oldest-active`` alone unless given.
+        store: A [`Store`][election_core.ports.Store]. To keep jobs it is a
+            [`JobStore`][election_core.ports.JobStore] as well.
+        policies: The policies by name; `oldest-active` alone unless given.
         tick: The longest time between two looks at what is due.
         observer: Told of what was committed and renewed, for metrics.
     """

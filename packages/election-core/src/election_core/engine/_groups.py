@@ -201,5 +201,3 @@ def _info(snapshot: Snapshot) -> GroupInfo:
     return group_info(
         snapshot.group, None if session is None else session.term_expires_at, snapshot.at
     )
-
-

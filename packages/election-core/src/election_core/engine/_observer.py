@@ -19,7 +19,7 @@ class Observer(Protocol):
         ...
 
     def beaten(self, answers: Sequence[Beaten]) -> None:
-        """A batch of renewals was written; a pulse's ``margin`` is the renewal margin."""
+        """A batch of renewals was written; a pulse's `margin` is the renewal margin."""
         ...
 
 

@@ -89,8 +89,8 @@ class SessionCalls(EngineBase):
             runner_id: Whose.
             session_id: Which.
             seq: A lower one than the session's last renews nothing.
-            ready: Whether it may lead; ``None`` leaves that as it is.
-            seen: The ``standing_version`` the caller knows; waiting ends with anything newer.
+            ready: Whether it may lead; `None` leaves that as it is.
+            seen: The `standing_version` the caller knows; waiting ends with anything newer.
             wait: How long the answer may be held, at most the heartbeat.
 
         Raises:

@@ -12,7 +12,7 @@ import anyio
 __all__ = ["Listener", "Topic", "Wakeups"]
 
 Topic = tuple[Literal["runner", "jobs", "events"], str]
-"""What there may be news of: a runner's standing, a group's jobs, a group's history (``*``: all)."""
+"""What there may be news of: a runner's standing, a group's jobs, a group's history (`*`: all)."""
 
 
 class Listener:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from attrs import fields, frozen
+from attrs import asdict, fields, frozen
 
 from election_core import (
+    ClaimedJob,
     Command,
     DecisionInfo,
     DrainRunner,
@@ -33,6 +34,7 @@ __all__ = [
     "Accepted",
     "ChangeLeader",
     "ClaimJobs",
+    "ClaimedJobs",
     "DrainIt",
     "GroupPatch",
     "Health",
@@ -49,6 +51,7 @@ __all__ = [
     "SupposedTaint",
     "Supposition",
     "Suppositions",
+    "issued",
 ]
 
 
@@ -270,6 +273,13 @@ class ClaimJobs:
 
 
 @frozen(kw_only=True)
+class ClaimedJobs:
+    """The answer to a claim."""
+
+    items: tuple[ClaimedJob, ...] = ()
+
+
+@frozen(kw_only=True)
 class SettleJob:
     """What the holder of a claim says of it."""
 
@@ -302,6 +312,11 @@ class IssuedToken(Token):
     """A token with its secret, which is shown this once."""
 
     token: str
+
+
+def issued(token: Token, secret: str) -> IssuedToken:
+    """The token with its secret."""
+    return IssuedToken(**asdict(token, recurse=False), token=secret)
 
 
 @frozen(kw_only=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from election_core import (
-    Claimed,
     ConflictError,
     Invalid,
     Job,
@@ -25,7 +24,7 @@ from election_core import (
     decode,
 )
 from election_ctl_api._access import Access
-from election_ctl_api._bodies import ClaimJobs, NoFields, SettleJob
+from election_ctl_api._bodies import ClaimedJobs, ClaimJobs, NoFields, SettleJob
 from election_ctl_api._operations import (
     CURSOR,
     LIMIT,
@@ -110,7 +109,7 @@ async def cancel_job(call: Call, body: NoFields) -> object:
     "POST",
     "/v1/runners/{runner_id}/jobs/claim",
     access=Access.ACT,
-    answers={200: Claimed},
+    answers={200: ClaimedJobs},
     errors=(
         NotFound,
         SessionSuperseded,
@@ -139,7 +138,7 @@ async def claim_jobs(call: Call, body: ClaimJobs) -> object:
         limit=limit,
         wait=call.wait,
     )
-    return {"items": claimed.items}
+    return ClaimedJobs(items=claimed.items)
 
 
 @operation(

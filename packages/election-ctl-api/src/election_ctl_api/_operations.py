@@ -62,10 +62,16 @@ class Parameter:
     type: object = str
     description: str
     example: object = None
+    bounds: Mapping[str, object] = field(factory=dict)
+    """What its schema says beyond the type."""
 
 
 LIMIT = Parameter(
-    name="limit", type=int, description=f"How many at most: 1 to {MAX_LIMIT}.", example=100
+    name="limit",
+    type=int,
+    description=f"How many at most: 1 to {MAX_LIMIT}.",
+    example=100,
+    bounds={"minimum": 1, "maximum": MAX_LIMIT, "default": 100},
 )
 CURSOR = Parameter(
     name="cursor", description="The `next_cursor` of the answer before; opaque.", example=None

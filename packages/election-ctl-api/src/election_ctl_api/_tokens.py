@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from attrs import asdict
-
 from election_core import Invalid, NotFound, Page, Token, TokenKind
 from election_ctl_api._access import Access, mint_token
-from election_ctl_api._bodies import IssuedToken, NewToken
+from election_ctl_api._bodies import IssuedToken, NewToken, issued
 from election_ctl_api._operations import CURSOR, LIMIT, Call, Operation, operation
 
 __all__ = ["OPERATIONS"]
@@ -40,7 +38,7 @@ async def create_token(call: Call, body: NewToken) -> object:
             group_id = runner.group_id
     secret, stored = mint_token(body.kind, group_id=group_id, runner_id=body.runner_id)
     token = await call.store.add_token(stored, ttl=body.ttl)
-    return IssuedToken(**asdict(token, recurse=False), token=secret)
+    return issued(token, secret)
 
 
 def _refuse_unless(fine: bool, field: str, wanted: str) -> None:

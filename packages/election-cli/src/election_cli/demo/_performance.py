@@ -1,0 +1,191 @@
+"""One performance of the demo: set the stage, play the script, then read what the store kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import FrameType
+
+import anyio
+from attrs import frozen
+
+from election_cli.demo._audit import Evidence, Findings, audit, collect
+from election_cli.demo._journal import executions, read_journals
+from election_cli.demo._processes import Child, Processes, StartError, first_line
+from election_cli.demo._report import Report
+from election_cli.demo._script import LEASE_SECONDS, play
+from election_cli.demo._stage import BrokenPromise, Stage
+from election_cli.demo._timeline import Timeline
+from election_core import ElectionError
+from election_sdk import Client
+from election_sqlite import SqliteStore
+
+__all__ = ["Performance", "perform", "refusals"]
+
+_LEAST_JOBS = 30
+_LEAST_TERMS = 6
+_SCRIPT_LIMIT = 48.0
+"""With what comes after it, the demo ends within a minute, whatever happens."""
+_SERVER_START_LIMIT = 20.0
+_SERVER_STOP_LIMIT = 6.0
+_AUDIT_LIMIT = 4.0
+_REFUSAL = re.compile(r'^election_refusals_total\{code="([^"]+)"\} (\S+)$', re.MULTILINE)
+
+
+@frozen(kw_only=True)
+class Performance:
+    """Where one is given.
+
+    Attributes:
+        folder: For the database, the state files, the journals and what the processes write.
+        database: The SQLite file.
+    """
+
+    folder: Path
+    database: Path
+
+    @property
+    def store_url(self) -> str:
+        """The store as the server is told."""
+        return f"sqlite:///{self.database}"
+
+
+def perform(performance: Performance, timeline: Timeline) -> Report:
+    """Give a performance. Whatever happens, no process is left when this returns or raises."""
+    before = {number: signal.signal(number, _interrupted) for number in _ENDING}
+    try:
+        with Processes(performance.folder) as processes, timeline:
+            return anyio.run(_perform, performance, processes, timeline)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
+def _interrupted(number: int, frame: FrameType | None) -> None:
+    """End like Ctrl-C does, so that the children are ended as well."""
+    raise KeyboardInterrupt
+
+
+async def _perform(performance: Performance, processes: Processes, timeline: Timeline) -> Report:
+    group = f"demo-{secrets.token_hex(4)}"
+    broken: list[str] = []
+    enqueued: list[str] = []
+    refused: dict[str, int] = {}
+    server: Child | None = None
+    try:
+        with anyio.fail_after(_SCRIPT_LIMIT):
+            server = _start_server(performance, processes)
+            timeline.did("server", f"is started (process {server.pid})")
+            url, token = await _address_and_token(performance, server)
+            async with Client(url, token=token) as client:
+                stage = Stage(
+                    client=client,
+                    url=url,
+                    group=group,
+                    folder=performance.folder,
+                    processes=processes,
+                    timeline=timeline,
+                    enqueued=enqueued,
+                )
+                try:
+                    await _on_stage(stage)
+                finally:
+                    with anyio.move_on_after(2, shield=True):
+                        refused |= refusals(await client.metrics())
+    except* (BrokenPromise, StartError, ElectionError) as errors:
+        broken += [str(error) for error in _leaves(errors)]
+    except* TimeoutError:
+        broken.append(f"the script did not come to its end within {_SCRIPT_LIMIT:g} s")
+    if server is None:
+        return _report(_nothing(enqueued), refused, broken)
+    if not await server.stop(within=_SERVER_STOP_LIMIT):
+        broken.append(f"the server did not stop within {_SERVER_STOP_LIMIT:g} s of SIGTERM")
+    processes.kill_all()
+    evidence = _nothing(enqueued)
+    if enqueued:
+        evidence = await _read_store(performance, group, enqueued)
+        broken += _too_little(evidence)
+    return _report(evidence, refused, broken)
+
+
+def _start_server(performance: Performance, processes: Processes) -> Child:
+    return processes.start(
+        "server",
+        [
+            *("election_cli", "serve", "--listen", "127.0.0.1:0"),
+            *("--state-dir", os.fspath(performance.folder / "server")),
+            *("--store", performance.store_url),
+        ],
+    )
+
+
+async def _address_and_token(performance: Performance, server: Child) -> tuple[str, str]:
+    """Where the server listens, as it prints it, and the operator's token, where it keeps it."""
+    line = await first_line(server, "http://", within=_SERVER_START_LIMIT)
+    found = re.search(r"http://[\w.\[\]:]+", line)
+    if found is None:
+        raise StartError(f"the server told no address in {line!r}")
+    token = performance.folder / "server" / "operator-token"
+    return found[0].rstrip(".:"), token.read_text(encoding="utf-8").strip()
+
+
+async def _on_stage(stage: Stage) -> None:
+    await stage.client.create_group(stage.group, settings={"lease_seconds": LEASE_SECONDS})
+    async with stage.alive():
+        await play(stage)
+
+
+async def _read_store(performance: Performance, group: str, enqueued: Sequence[str]) -> Evidence:
+    with anyio.fail_after(_AUDIT_LIMIT):
+        async with SqliteStore.open(performance.database) as store:
+            return await collect(
+                store,
+                group,
+                enqueued=enqueued,
+                executions=executions(read_journals(performance.folder)),
+            )
+
+
+def _too_little(evidence: Evidence) -> list[str]:
+    found = []
+    if len(evidence.jobs) < _LEAST_JOBS:
+        found.append(f"only {len(evidence.jobs)} jobs were enqueued, not {_LEAST_JOBS}")
+    if len(evidence.terms) < _LEAST_TERMS:
+        found.append(f"only {len(evidence.terms)} terms were seen, not {_LEAST_TERMS}")
+    return found
+
+
+def _nothing(enqueued: Sequence[str]) -> Evidence:
+    return Evidence(enqueued=enqueued, jobs=(), terms=(), executions=())
+
+
+def _report(evidence: Evidence, refused: Mapping[str, int], broken: Sequence[str]) -> Report:
+    findings: Findings = audit(evidence)
+    return Report(
+        findings=findings,
+        terms=evidence.terms,
+        refused=refused,
+        broken=[*broken, *findings.broken],
+    )
+
+
+def refusals(metrics: str) -> dict[str, int]:
+    """How many calls were refused, by code, from the server's metrics."""
+    found = {code: int(float(count)) for code, count in _REFUSAL.findall(metrics)}
+    return {code: count for code, count in sorted(found.items()) if count}
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> list[Exception]:
+    """The exceptions of a group, however deep they are."""
+    return [
+        leaf
+        for error in group.exceptions
+        for leaf in (_leaves(error) if isinstance(error, BaseExceptionGroup) else [error])
+    ]

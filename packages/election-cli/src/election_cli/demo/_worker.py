@@ -1,0 +1,120 @@
+"""A runner of the demo: one process, as a fleet would run it, that also keeps a journal.
+
+The token comes in the environment, where `ps` does not show it. Its work is to wait in a thread, which
+has in common with most real work that nothing can stop it: a leader that was frozen finishes its job
+once it is woken, and only the fence keeps what it then writes from counting.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import secrets
+import time
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+from attrs import evolve
+from typing_extensions import override
+
+from election_cli.demo._journal import Entry, Journal, What, now
+from election_core import ElectionError, Job
+from election_sdk import Runner
+
+__all__ = ["main"]
+
+
+class Witness(logging.Handler):
+    """Writes down what the handler does and what became of its settlements.
+
+    The SDK tells a program of a refusal with a callback. That a settlement was accepted it says in
+    its log alone, which this handler listens to.
+
+    Args:
+        journal: Where to write.
+        runner_id: Whose process this is.
+    """
+
+    def __init__(self, journal: Journal, runner_id: str) -> None:
+        super().__init__(logging.DEBUG)
+        self._journal = journal
+        self._runner_id = runner_id
+        self._latest: dict[str, Entry] = {}
+
+    def started(self, job: Job) -> str:
+        """An attempt begins; the name of this execution."""
+        entry = Entry(
+            at=now(),
+            what=What.STARTED,
+            runner_id=self._runner_id,
+            execution=f"{os.getpid()}-{secrets.token_hex(4)}",
+            job_id=job.id,
+            attempt=job.attempts,
+            epoch=job.epoch or 0,
+        )
+        self._latest[job.id] = entry
+        self._journal.write(entry)
+        return entry.execution
+
+    def finished(self, job: Job) -> None:
+        """The work of an attempt is done."""
+        self._write(job.id, What.FINISHED)
+
+    def refused(self, job: Job, error: ElectionError) -> None:
+        """What came of an attempt was not accepted."""
+        self._write(job.id, What.REFUSED, code=error.code)
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        match record.msg, record.args:
+            case "job %s settled as %s", (str(job_id), "succeeded"):
+                self._write(job_id, What.SETTLED)
+            case _:
+                pass
+
+    def _write(self, job_id: str, what: What, *, code: str = "") -> None:
+        started = self._latest[job_id]
+        self._journal.write(evolve(started, at=now(), what=what, code=code))
+
+
+async def _work(url: str, group: str, name: str, runner_id: str, folder: Path) -> None:
+    witness = Witness(Journal(folder / f"{name}-{os.getpid()}.jsonl"), runner_id)
+    sdk = logging.getLogger("election_sdk")
+    sdk.setLevel(logging.DEBUG)
+    sdk.addHandler(witness)
+
+    async def handle(job: Job) -> object:
+        execution = witness.started(job)
+        match job.payload:
+            case {"seconds": float() | int() as seconds}:
+                await anyio.to_thread.run_sync(time.sleep, seconds)
+            case _:
+                pass
+        witness.finished(job)
+        return {"execution": execution}
+
+    runner = Runner(
+        url,
+        token=os.environ["ELECTION_TOKEN"],
+        group=group,
+        name=name,
+        state_file=folder / f"{name}.state",
+        on_refused=witness.refused,
+    )
+    await runner.run(handle)
+
+
+def main() -> None:
+    """Run one runner until it is told to stop."""
+    parser = argparse.ArgumentParser()
+    for option in ("url", "group", "name", "runner-id", "folder"):
+        parser.add_argument(f"--{option}", required=True)
+    given = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    anyio.run(_work, given.url, given.group, given.name, given.runner_id, Path(given.folder))
+
+
+if __name__ == "__main__":
+    main()

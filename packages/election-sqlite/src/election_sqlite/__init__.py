@@ -1,3 +1,9 @@
 """SQLite storage adapter for election-core: one file, one process, nothing to set up."""
 
-__all__: list[str] = []
+from __future__ import annotations
+
+from election_sqlite._backup import restore
+from election_sqlite._clock import Clock, SystemClock
+from election_sqlite._store import SqliteStore
+
+__all__ = ["Clock", "SqliteStore", "SystemClock", "restore"]

@@ -1,0 +1,219 @@
+"""Jobs: enqueue, claim, settle and cancel, each with its checks in one transaction."""
+
+# ruff: noqa: S608 - statements are put together from names of columns, never from values
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from attrs import evolve
+
+from election_core import (
+    Claim,
+    Claimed,
+    ClaimedJob,
+    ConflictError,
+    Job,
+    JobRecord,
+    JobSpec,
+    JobState,
+    NotFound,
+    SessionCall,
+    SessionState,
+    Settlement,
+    cancel_job,
+    check_claim,
+    check_settlement,
+    claim_job,
+    decode,
+    encode,
+    enqueue_job,
+    refuse,
+    repeats,
+    settle_job,
+)
+from election_core.ports import Enqueued
+from election_sqlite._groups import add_job, find_group, find_runner_row, save_job
+from election_sqlite._lane import Transaction
+from election_sqlite._renewals import find_ended
+from election_sqlite._rows import JOB, columns, record_of
+from election_sqlite._values import micros, moment
+
+__all__ = ["cancel", "claim", "enqueue", "find_job", "settle"]
+
+_JOB = f"SELECT {columns(JOB)} FROM election_job"
+# The first of the group's queue and of the runner's own; each walks its index in order.
+_CANDIDATES = """
+SELECT * FROM (
+    SELECT priority, seq FROM election_job
+    WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued' AND available_at <= ?4
+    ORDER BY priority DESC, seq LIMIT ?5
+) UNION ALL SELECT * FROM (
+    SELECT priority, seq FROM election_job
+    WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued' AND available_at <= ?4
+    ORDER BY priority DESC, seq LIMIT ?5
+) ORDER BY priority DESC, seq LIMIT ?5
+"""
+_NEXT = """
+SELECT min(soonest) FROM (
+    SELECT min(available_at) AS soonest FROM election_job
+    WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued'
+    UNION ALL SELECT min(available_at) FROM election_job
+    WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued'
+)
+"""
+_KEEP_CLAIM = """
+INSERT INTO election_claim
+    (session_id, claim_id, place, group_id, claimed_at, job_id, token, job)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+"""
+_KNOWN_CLAIM = """
+SELECT c.token, c.job, j.payload
+FROM election_claim AS c LEFT JOIN election_job AS j ON j.id = c.job_id
+WHERE c.session_id = ? AND c.claim_id = ? ORDER BY c.place
+"""
+
+
+def _find(connection: sqlite3.Connection, job_id: str) -> JobRecord:
+    row = connection.execute(f"{_JOB} WHERE id = ?", (job_id,)).fetchone()
+    if row is None:
+        raise NotFound(f"no job {job_id!r}")
+    return record_of(row)
+
+
+def find_job(transaction: Transaction, job_id: str) -> Job:
+    """See :meth:`election_core.ports.JobStore.job`."""
+    return _find(transaction.connection, job_id).job
+
+
+def enqueue(
+    transaction: Transaction,
+    group_id: str,
+    spec: JobSpec,
+    *,
+    job_id: str,
+    idempotency_key: str | None,
+) -> Enqueued:
+    """See :meth:`election_core.ports.JobStore.enqueue`."""
+    connection = transaction.connection
+    group, _ = find_group(connection, group_id)
+    if group.deleted_at is not None:
+        raise NotFound(f"no group {group_id!r}")
+    new = enqueue_job(
+        spec,
+        job_id=job_id,
+        group_id=group_id,
+        at=transaction.at,
+        idempotency_key=idempotency_key,
+    )
+    if idempotency_key is not None:
+        row = connection.execute(
+            f"{_JOB} WHERE group_id = ? AND idempotency_key = ?", (group_id, idempotency_key)
+        ).fetchone()
+        if row is not None:
+            known = record_of(row)
+            if known.fingerprint != new.fingerprint:
+                raise ConflictError("this Idempotency-Key was used for another job")
+            return Enqueued(job=known.job, created=False)
+    if spec.runner_id is not None:
+        runner = find_runner_row(connection, spec.runner_id)
+        if runner is None or runner.group_id != group_id:
+            raise NotFound(f"no runner {spec.runner_id!r} in group {group_id!r}")
+    add_job(connection, new)
+    return Enqueued(job=new.job, created=True)
+
+
+def claim(
+    transaction: Transaction,
+    runner_id: str,
+    session_id: str,
+    *,
+    claim_id: str,
+    epoch: int | None,
+    limit: int,
+    tokens: Sequence[str],
+) -> Claimed:
+    """See :meth:`election_core.ports.JobStore.claim`."""
+    connection, at = transaction.connection, transaction.at
+    runner = find_runner_row(connection, runner_id)
+    session = None if runner is None else runner.session
+    if runner is None or session is None or session.id != session_id:
+        ended = find_ended(connection, runner_id, session_id=session_id)
+        if runner is None and ended is None:
+            raise NotFound(f"no runner {runner_id!r}")
+        refuse(None if ended is None else SessionState(ended.how.value), SessionCall.CLAIM)
+        raise AssertionError("a call of an ended session is refused")
+    known = connection.execute(_KNOWN_CLAIM, (session_id, claim_id)).fetchall()
+    if known:
+        # A job that was pruned meanwhile has long been settled.
+        items = [_as_of_then(*row) for row in known if row[-1] is not None]
+        return Claimed(items=tuple(items), at=at)
+    group, _ = find_group(connection, runner.group_id)
+    check_claim(group, runner, session, epoch, at)
+    wanted = (epoch is not None, group.id, runner_id)
+    found = connection.execute(_CANDIDATES, (*wanted, micros(at), limit)).fetchall()
+    items = []
+    for (_, seq), token in zip(found, tokens, strict=False):
+        record = record_of(connection.execute(f"{_JOB} WHERE seq = ?", (seq,)).fetchone())
+        given = Claim(
+            token=token,
+            claim_id=claim_id,
+            runner_id=runner_id,
+            session_id=session_id,
+            epoch=epoch,
+        )
+        record = claim_job(record, given, at)
+        save_job(connection, record)
+        job = record.job
+        kept = json.dumps(encode(evolve(job, payload=None)), ensure_ascii=False)
+        connection.execute(
+            _KEEP_CLAIM,
+            (session_id, claim_id, len(items), group.id, micros(at), job.id, token, kept),
+        )
+        items.append(ClaimedJob(job=job, claim_token=token))
+    next_at = None
+    if not items:
+        next_at = moment(connection.execute(_NEXT, wanted).fetchone()[0])
+    return Claimed(items=tuple(items), next_at=next_at, at=at)
+
+
+def _as_of_then(token: str, job: str, payload: str) -> ClaimedJob:
+    """What a claim was answered; the payload never changes, so it is kept once."""
+    then = decode(Job, {**json.loads(job), "payload": json.loads(payload)})
+    return ClaimedJob(job=then, claim_token=token)
+
+
+def settle(transaction: Transaction, job_id: str, token: str, settlement: Settlement) -> Job:
+    """See :meth:`election_core.ports.JobStore.settle`."""
+    connection, at = transaction.connection, transaction.at
+    record = _find(connection, job_id)
+    if repeats(record, token, settlement.outcome):
+        return record.job
+    group, _ = find_group(connection, record.job.group_id)
+    claimant = None
+    if record.claim is not None:
+        claimant = find_runner_row(connection, record.claim.runner_id)
+    check_settlement(record, token, group, claimant, at)
+    settled = settle_job(record, settlement, at=at, backoff=group.settings.retry_backoff)
+    save_job(connection, settled)
+    return settled.job
+
+
+def cancel(transaction: Transaction, job_id: str) -> Job:
+    """See :meth:`election_core.ports.JobStore.cancel`."""
+    connection = transaction.connection
+    record = _find(connection, job_id)
+    cancelled = cancel_job(record, transaction.at)
+    if cancelled == record:
+        return record.job
+    save_job(connection, cancelled)
+    claim = record.claim
+    if record.job.state is JobState.RUNNING and claim is not None:
+        connection.execute(
+            "UPDATE election_runner SET standing_version = standing_version + 1"
+            " WHERE id = ? AND session_id = ?",
+            (claim.runner_id, claim.session_id),
+        )
+    return cancelled.job

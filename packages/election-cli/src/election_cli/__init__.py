@@ -1,11 +1,7 @@
 """The ``election`` command."""
 
-import click
+from __future__ import annotations
+
+from election_cli._main import main
 
 __all__ = ["main"]
-
-
-@click.group()
-@click.version_option(package_name="election-cli")
-def main() -> None:
-    """Elect one leader per runner group, and ask who leads and why."""

@@ -29,7 +29,7 @@ def seconds(duration: timedelta | None) -> float | None:
 
 def wait_header(hold: timedelta | None) -> dict[str, str]:
     """The header that lets the server hold its answer (RFC 7240)."""
-    return {} if not hold else {"Prefer": f"wait={hold.total_seconds():g}"}
+    return {} if not hold else {"Prefer": f"wait={hold.total_seconds():.3f}"}
 
 
 class Calls:
@@ -57,6 +57,11 @@ class Calls:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._http.address!r})"
 
+    @property
+    def address(self) -> str:
+        """Where the control API is, without what may be secret in its URL."""
+        return self._http.address
+
     async def __aenter__(self) -> Self:
         await self._http.__aenter__()
         return self
@@ -68,6 +73,14 @@ class Calls:
         tb: TracebackType | None,
     ) -> None:
         await self._http.__aexit__(exc_type, exc, tb)
+
+    def use_token(self, token: str | None) -> None:
+        """Send another token from the next call on."""
+        self._http.with_token(token)
+
+    async def reconnect(self) -> None:
+        """Leave every connection behind: what hung once is not asked again."""
+        await self._http.renew_connections()
 
     @overload
     async def _ask(self, call: Call) -> None: ...

@@ -12,6 +12,7 @@ import httpx2
 from election_core import ElectionError, Event, Invalid, decode
 from election_sdk._backoff import Backoff
 from election_sdk._http import Call, Http
+from election_sdk._patience import asked_wait
 from election_sdk._problems import again, unreadable
 
 __all__ = ["follow"]
@@ -56,8 +57,7 @@ async def follow(
         except ElectionError as error:
             if not again(error):
                 raise
-            asked = error.facts.get("retry_after_seconds")
-            wait = timedelta(seconds=asked if isinstance(asked, int | float) else 0)
+            wait = asked_wait(error)
         await anyio.sleep(backoff.next(at_least=wait).total_seconds())
 
 

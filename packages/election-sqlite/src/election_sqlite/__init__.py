@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from election_sqlite._backup import restore
+from election_sqlite._backup import backup, restore
 from election_sqlite._clock import Clock, SystemClock
 from election_sqlite._store import SqliteStore
 
-__all__ = ["Clock", "SqliteStore", "SystemClock", "restore"]
+__all__ = ["Clock", "SqliteStore", "SystemClock", "backup", "restore"]

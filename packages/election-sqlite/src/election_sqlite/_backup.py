@@ -22,9 +22,39 @@ from election_sqlite._opening import opened
 from election_sqlite._schema import check, connect
 from election_sqlite._values import moment
 
-__all__ = ["back_up", "restore"]
+__all__ = ["back_up", "backup", "restore"]
 
 _PATIENCE = timedelta(seconds=5)
+
+
+async def backup(database: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Write a copy of a database, as of now, to a new file, also while a process has it open.
+
+    The same as :meth:`election_sqlite.SqliteStore.backup`, for who has no store open: with its
+    write-ahead log a database can be read beside the process that writes it.
+
+    Args:
+        database: The database; it stays as it is.
+        target: The file to make. It appears complete or not at all.
+
+    Raises:
+        Invalid: The database does not exist, or the target does.
+        SchemaMismatch: It is not an election database, or of a newer schema.
+        Unavailable: It cannot be read, or the target cannot be written.
+    """
+    source = await asyncio.to_thread(_source, Path(database))
+    await back_up(source, Path(target), _PATIENCE)
+
+
+def _source(database: Path) -> Path:
+    """The file of a database that may be copied; opening another name would make an empty one."""
+    database = database.resolve()
+    if not database.is_file():
+        raise Invalid(f"{database}: there is no such database; name the file of a store")
+    with mapped(database), closing(connect(database, _PATIENCE)) as connection:
+        if check(connection, database) == 0:
+            raise SchemaMismatch(f"{database}: it holds no election database; choose another file")
+    return database
 
 
 async def back_up(database: Path, target: Path, busy_timeout: timedelta) -> None:
@@ -41,6 +71,7 @@ async def back_up(database: Path, target: Path, busy_timeout: timedelta) -> None
 
 
 def _copy_to(source: sqlite3.Connection, target: Path) -> None:
+    target = target.resolve()
     with mapped(target), _complete(target) as new:
         taken = Invalid(f"{target}: it exists; a backup replaces nothing, choose another name")
         if target.exists():
@@ -80,12 +111,7 @@ async def restore(
         SchemaMismatch: The backup is not an election database, or of a newer schema.
         Invalid: The backup does not exist, or is the database.
     """
-    work = asyncio.to_thread(
-        _restore,
-        Path(backup).absolute(),
-        Path(database).absolute(),
-        clock or SystemClock(),
-    )
+    work = asyncio.to_thread(_restore, Path(backup), Path(database), clock or SystemClock())
     return await outlast(asyncio.ensure_future(work))
 
 

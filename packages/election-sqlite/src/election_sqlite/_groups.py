@@ -23,19 +23,17 @@ from election_core import (
     orphan_job,
 )
 from election_core.ports import Committed
+from election_sqlite._job_rows import CHANGING, JOB, changing_values, job_values, record_of
 from election_sqlite._lane import Transaction
 from election_sqlite._rows import (
     GROUP,
-    JOB,
     RUNNER,
     SESSION,
     columns,
     event_values,
     group_of,
     group_values,
-    job_values,
     mark_of,
-    record_of,
     runner_of,
     runner_values,
     session_values,
@@ -83,10 +81,8 @@ UPDATE election_runner SET
 WHERE id = ?3
 """
 _NEW_JOB = f"INSERT INTO election_job ({columns(JOB)}) VALUES (?{', ?' * (len(JOB) - 1)})"
-# What a job was made of never changes; not to name it keeps its indexes as they are.
-_CHANGING = JOB[JOB.index("state") : JOB.index("idempotency_key")]
 _SAVE_JOB = (
-    f"UPDATE election_job SET ({columns(_CHANGING)}) = (?{', ?' * (len(_CHANGING) - 1)})"
+    f"UPDATE election_job SET ({columns(CHANGING)}) = (?{', ?' * (len(CHANGING) - 1)})"
     " WHERE seq = ?"
 )
 _JOBS = f"SELECT {columns(JOB)} FROM election_job"
@@ -280,6 +276,4 @@ def add_job(connection: sqlite3.Connection, record: JobRecord) -> None:
 
 def save_job(connection: sqlite3.Connection, record: JobRecord) -> None:
     """Write what changed of a job."""
-    values = job_values(record)
-    first = JOB.index("state")
-    connection.execute(_SAVE_JOB, (*values[first : first + len(_CHANGING)], record.seq))
+    connection.execute(_SAVE_JOB, (*changing_values(record), record.seq))

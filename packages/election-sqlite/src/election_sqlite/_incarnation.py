@@ -1,8 +1,8 @@
 """Noticing that commits may be missing, and what follows.
 
 A database that is a copy, or older than what is known of it, may lack its newest commits: epochs
-that were granted, jobs that were settled. It becomes a new *incarnation*: all terms end, no grant is
-made for the longest lease, and every epoch jumps ahead of any that may have been granted.
+that were granted, jobs that were settled. It becomes a new *incarnation*: all terms end, no grant
+is made for the longest lease, and every epoch jumps ahead of any that may have been granted.
 
 What is known of a database beyond itself is in a small file beside it, ``<db>.high-water``,
 rewritten after the commits that matter. It needs no sync of its own: what it tells was durable

@@ -36,9 +36,10 @@ from election_core import (
 )
 from election_core.ports import Enqueued
 from election_sqlite._groups import add_job, find_group, find_runner_row, save_job
+from election_sqlite._job_rows import JOB, record_of
 from election_sqlite._lane import Transaction
 from election_sqlite._renewals import find_ended
-from election_sqlite._rows import JOB, columns, record_of
+from election_sqlite._rows import columns
 from election_sqlite._values import micros, moment
 
 __all__ = ["cancel", "claim", "enqueue", "find_job", "settle"]

@@ -3,10 +3,10 @@
 ``aiosqlite`` runs each *statement* in a thread, and each await between two of them is a place where
 a caller can be cancelled inside a transaction, with its lock held. Here a whole transaction is one
 synchronous function that runs in the connection's thread: a cancelled caller can stop it before it
-begins or let it finish, and nothing in between. ``aiosqlite`` offers no public way to run a function
-in its thread, and its queue knows no priorities, so bulk work would hold up renewals; hence a thread
-of our own around the same :mod:`sqlite3` connection. Programs that embed the store use ``aiosqlite``
-for their own transactions, see :meth:`election_sqlite.SqliteStore.connect`.
+begins or let it finish, and nothing in between. ``aiosqlite`` offers no public way to run a
+function in its thread, and its queue knows no priorities, so bulk work would hold up renewals;
+hence a thread of our own around a plain :mod:`sqlite3` connection. Programs that embed the store
+use ``aiosqlite`` for their own transactions, see :meth:`election_sqlite.SqliteStore.connect`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from attrs import define, frozen
 
@@ -87,7 +87,7 @@ class Lane:
         self._now = now
         self._begin = begin
         self._before_commit = before_commit
-        self._waiting: tuple[deque[_Call[object]], ...] = tuple(deque() for _ in Urgency)
+        self._waiting: tuple[deque[_Call[Any]], ...] = tuple(deque() for _ in Urgency)
         self._passed_over = [0 for _ in Urgency]
         self._change = threading.Condition()
         self._stopping = False
@@ -117,14 +117,15 @@ class Lane:
             OutcomeUnknown: It may have.
         """
         loop = asyncio.get_running_loop()
-        call = _Call(work, then, loop, loop.create_future())
+        answer: asyncio.Future[T] = loop.create_future()
+        call = _Call(work, then, loop, answer)
         with self._change:
             if self._stopping:
                 raise closed(self._path)
-            self._waiting[urgency].append(call)  # type: ignore[arg-type]
+            self._waiting[urgency].append(call)
             self._change.notify()
         try:
-            return await call.answer
+            return await answer
         except asyncio.CancelledError:
             call.withdrawn = True
             raise
@@ -139,7 +140,7 @@ class Lane:
             self._change.notify()
         await stopped
 
-    def _next(self) -> _Call[object] | None:
+    def _next(self) -> _Call[Any] | None:
         """The call whose turn it is; ``None`` when there will be no more."""
         with self._change:
             while True:
@@ -171,7 +172,7 @@ class Lane:
             with suppress(RuntimeError):
                 loop.call_soon_threadsafe(_resolve, stopped, None, None)
 
-    def _transact(self, call: _Call[object]) -> object:
+    def _transact(self, call: _Call[T]) -> T | None:
         connection = self._connection
         try:
             if connection.in_transaction:  # an earlier rollback failed with its disk

@@ -26,17 +26,16 @@ from election_core import (
 )
 from election_core.ports import Census
 from election_sqlite._groups import find_runner_row
+from election_sqlite._job_rows import JOB, record_of
 from election_sqlite._lane import Transaction
 from election_sqlite._rows import (
     EVENT,
     GROUP,
-    JOB,
     RUNNER,
     SESSION,
     columns,
     event_of,
     group_of,
-    record_of,
     runner_of,
 )
 from election_sqlite._values import micros, moment

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import hashlib
 import signal
 import socket
 from pathlib import Path
@@ -146,13 +147,23 @@ async def _serve(address: Address, database: Path, folder: Path, *, as_json: boo
 
 
 async def _operator_token(store: SqliteStore, folder: Path) -> str | None:
+    """The token that this start made; ``None`` if there was one."""
+    path = folder / OPERATOR_TOKEN
     try:
-        return await bootstrap_operator_token(store, folder)
+        secret = await bootstrap_operator_token(store, folder)
+        if secret is None:
+            kept = hashlib.sha256(path.read_bytes().strip()).digest()
+            if await store.find_token(kept) is None:
+                click.echo(
+                    f"Warning: the token in {path} is not good for this database; delete the file "
+                    "and start again to have a new one",
+                    err=True,
+                )
+        return secret
     except OSError as error:
-        path = folder / OPERATOR_TOKEN
         raise CommandError(
-            f"the operator's token cannot be kept in {path}: {error.strerror}; make the folder "
-            "writable, or choose another with --state-dir",
+            f"the operator's token cannot be kept in {path}: {error.strerror}; make it readable and "
+            "the folder writable, or choose another with --state-dir",
             ExitCode.UNAVAILABLE,
         ) from error
 

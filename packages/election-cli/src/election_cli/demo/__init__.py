@@ -16,12 +16,12 @@ from pathlib import Path
 
 import click
 
+from election_cli._config import Settings
 from election_cli._exits import ExitCode
 from election_cli._output import print_json
+from election_cli._stores import database_path
 
 __all__ = ["command"]
-
-_SQLITE = "sqlite:///"
 
 
 @click.command("demo")
@@ -49,7 +49,9 @@ def command(*, as_json: bool, keep: bool, store: str | None) -> int:
     if as_json:
         console = Console(stderr=True, highlight=False, quiet=not sys.stderr.isatty())
     with _folder(keep=keep) as folder:
-        database = folder / "election.db" if store is None else _database(store)
+        database = (
+            folder / "election.db" if store is None else database_path(Settings({"store": store}))
+        )
         performance = Performance(folder=folder, database=database)
         report = perform(performance, Timeline(console))
     if as_json:
@@ -58,15 +60,6 @@ def command(*, as_json: bool, keep: bool, store: str | None) -> int:
         report.show(console)
     report.complain(complaints)
     return ExitCode.OK if report.ok else ExitCode.REFUSED
-
-
-def _database(url: str) -> Path:
-    """The file of a store's URL."""
-    if not url.startswith(_SQLITE) or url == _SQLITE:
-        raise click.BadParameter(
-            f"{url!r} is no store that is known; write sqlite:///PATH", param_hint="--store"
-        )
-    return Path(url.removeprefix(_SQLITE)).absolute()
 
 
 @contextmanager

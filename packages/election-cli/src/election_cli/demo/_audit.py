@@ -84,6 +84,8 @@ class Evidence:
     jobs: Sequence[Job]
     terms: Sequence[TermRecord]
     executions: Sequence[Execution]
+    complete: bool = True
+    """Whether the script came to its end, so that no job should be left to do."""
 
 
 @frozen(kw_only=True)
@@ -165,6 +167,7 @@ def audit(evidence: Evidence) -> Findings:
             *_settled_under_another_epoch(evidence),
             *strangers,
             *_run_twice_over_a_handover(evidence),
+            *_unheard_of(evidence),
             *_epochs_out_of_order(evidence),
         ],
     )
@@ -181,7 +184,7 @@ def _lost(evidence: Evidence) -> list[str]:
     broken += [
         f"job {job.id} was lost on the way: it is {job.state}"
         for job in evidence.jobs
-        if job.state is not JobState.SUCCEEDED
+        if job.state is not JobState.SUCCEEDED and (evidence.complete or job.state.finished)
     ]
     broken += [
         f"job {job_id} is in the store and nobody enqueued it"
@@ -274,6 +277,23 @@ def _run_twice_over_a_handover(evidence: Evidence) -> list[str]:
         if after.kind == Kind.HANDOVER
         for job_id in sorted(begun[before.epoch] & begun[after.epoch])
     ]
+
+
+def _unheard_of(evidence: Evidence) -> list[str]:
+    """A runner that went on after a job had heard whether its settlement was accepted.
+
+    Without this, a journal that says too little would let a job pass that was settled twice.
+    """
+    latest: dict[str, Execution] = {}
+    broken = []
+    for execution in evidence.executions:
+        before = latest.get(execution.process)
+        if before is not None and not (before.settled or before.refused):
+            broken.append(
+                f"the runner of job {before.job_id} went on without having heard what came of it"
+            )
+        latest[execution.process] = execution
+    return broken
 
 
 def _epochs_out_of_order(evidence: Evidence) -> list[str]:

@@ -1,8 +1,8 @@
 """The journals: what each runner process says it did, one JSON line for each thing, as it does it.
 
-They are the second witness beside the store. A line is one ``write`` to a file opened for appending,
-so it is there as a whole, or not at all, when the process is killed; the machine stays up, so no
-``fsync`` is needed.
+They are the second witness beside the store. A line is one ``write`` to a file opened for
+appending, so it is there as a whole, or not at all, when the process is killed; the machine stays
+up, so no ``fsync`` is needed.
 """
 
 from __future__ import annotations
@@ -42,8 +42,10 @@ class Entry:
     """By the wall clock of the machine, on which the store's clock runs too."""
     what: What
     runner_id: str
+    process: str
+    """Names one process of the runner."""
     execution: str
-    """Names one call of the handler, in one process."""
+    """Names one call of the handler."""
     job_id: str
     attempt: int
     epoch: int
@@ -84,6 +86,7 @@ class Execution:
     """One call of a handler, from all that was written about it."""
 
     name: str
+    process: str
     runner_id: str
     job_id: str
     attempt: int
@@ -106,6 +109,7 @@ def executions(entries: Iterable[Entry]) -> list[Execution]:
         if entry.what is What.STARTED:
             found[entry.execution] = Execution(
                 name=entry.execution,
+                process=entry.process,
                 runner_id=entry.runner_id,
                 job_id=entry.job_id,
                 attempt=entry.attempt,

@@ -76,13 +76,14 @@ class Report:
         console.print()
         console.print(table)
         jobs = self.findings
-        counts = ", ".join(f"{count} × {code}" for code, count in self.refused.items())
+        counts = ", ".join(f"{code} {count}" for code, count in self.refused.items())
         console.print(
             f"Jobs: {jobs.enqueued} enqueued, {jobs.succeeded} succeeded, "
             f"{jobs.settled_twice} settled twice, {jobs.run_by_non_leader} run by a non-leader.",
             f"Refused by the server: {counts or 'nothing'}.",
             sep="\n",
             highlight=False,
+            soft_wrap=True,
         )
         if self.ok:
             console.print(Text("Every promise was kept.", style="bold green"))

@@ -86,9 +86,9 @@ async def _the_leader_is_killed(stage: Stage, cast: _Cast, leader: Member) -> Me
     await stage.busy(leader, seconds=_LONG_JOB)
     leader.process.kill()
     stage.timeline.did(leader.name, "is killed (SIGKILL)")
-    # Back from the dead it stands by: it is the older one, and a healthy leader is left alone.
-    stage.start(leader)
     successor = await stage.led_by([cast.other(leader)], after=epoch)
+    # It comes back and stands by: it is the older one, and a healthy leader is left alone.
+    stage.start(leader)
     await stage.joined(leader)
     await stage.flow(successor)
     return successor

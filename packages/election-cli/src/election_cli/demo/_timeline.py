@@ -37,6 +37,7 @@ class Timeline:
         self._runners: tuple[RunnerInfo, ...] = ()
         self._jobs: Mapping[str, int] = {}
         self._epoch = 0
+        self.title = "the server comes up"
         self._live = Live(
             console=console,
             get_renderable=self._board,
@@ -71,6 +72,7 @@ class Timeline:
 
     def act(self, title: str) -> None:
         """Another act begins."""
+        self.title = title
         self._line("", Text(title, style="bold"))
 
     def did(self, who: str, what: str) -> None:

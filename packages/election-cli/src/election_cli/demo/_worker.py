@@ -1,8 +1,8 @@
 """A runner of the demo: one process, as a fleet would run it, that also keeps a journal.
 
-The token comes in the environment, where `ps` does not show it. Its work is to wait in a thread, which
-has in common with most real work that nothing can stop it: a leader that was frozen finishes its job
-once it is woken, and only the fence keeps what it then writes from counting.
+The token comes in the environment, where ``ps`` does not show it. Its work is to wait in a thread,
+which has in common with most real work that nothing can stop it: a leader that was frozen finishes
+its job once it is woken, and only the fence keeps what it then writes from counting.
 """
 
 from __future__ import annotations
@@ -41,6 +41,7 @@ class Witness(logging.Handler):
         super().__init__(logging.DEBUG)
         self._journal = journal
         self._runner_id = runner_id
+        self._process = secrets.token_hex(8)
         self._latest: dict[str, Entry] = {}
 
     def started(self, job: Job) -> str:
@@ -49,7 +50,8 @@ class Witness(logging.Handler):
             at=now(),
             what=What.STARTED,
             runner_id=self._runner_id,
-            execution=f"{os.getpid()}-{secrets.token_hex(4)}",
+            process=self._process,
+            execution=secrets.token_hex(8),
             job_id=job.id,
             attempt=job.attempts,
             epoch=job.epoch or 0,
@@ -100,6 +102,7 @@ async def _work(url: str, group: str, name: str, runner_id: str, folder: Path) -
         token=os.environ["ELECTION_TOKEN"],
         group=group,
         name=name,
+        runner_id=runner_id,
         state_file=folder / f"{name}.state",
         on_refused=witness.refused,
     )

@@ -1,7 +1,4 @@
-"""Elections inside your own program: one SQLite file, your own job table, no server.
-
-The engine elects; the fence guards each write in the same transaction as the job it belongs to.
-"""
+"""Elections in your own program: your job table, guarded by the fence in its own transaction."""
 
 import asyncio
 import sys
@@ -11,8 +8,8 @@ from election_core.engine import Engine
 from election_sqlite import SqliteStore
 
 GROUP = "invoices"
-TABLE = "CREATE TABLE IF NOT EXISTS invoice (id INTEGER PRIMARY KEY, sent_under INTEGER)"
-FILL = "INSERT INTO invoice (id) VALUES (1), (2), (3) ON CONFLICT DO NOTHING"
+TABLE = """CREATE TABLE IF NOT EXISTS invoice (id INTEGER PRIMARY KEY, sent_under INTEGER);
+INSERT INTO invoice (id) VALUES (1), (2), (3) ON CONFLICT DO NOTHING;"""
 NEXT = "SELECT id FROM invoice WHERE sent_under IS NULL ORDER BY id LIMIT 1"
 SENT = "UPDATE invoice SET sent_under = ? WHERE id = ?"
 
@@ -29,18 +26,17 @@ async def send_next(store: SqliteStore, epoch: int) -> int | None:
     async with store.connect() as connection:
         await connection.execute("BEGIN IMMEDIATE")
         await store.fence(connection, GROUP, epoch)  # an error leaves the transaction undone
-        row = await (await connection.execute(NEXT)).fetchone()
-        if row is not None:
+        if row := await (await connection.execute(NEXT)).fetchone():
             await connection.execute(SENT, (epoch, row[0]))
         await connection.execute("COMMIT")
-        return None if row is None else row[0]
+        return row[0] if row else None
 
 
 async def main(path: str) -> None:
     """Lead, send what there is, leave, and see the fence refuse what comes too late."""
     async with SqliteStore.open(path) as store, Engine(store) as engine:
         async with store.connect() as connection:
-            await connection.executescript(f"{TABLE}; {FILL};")
+            await connection.executescript(TABLE)
         await engine.create_group(GROUP)
         me, _ = await engine.register(GROUP, "embedded")
         standing, _ = await engine.open_session(me.id, session_key=str(id(engine)))
@@ -48,7 +44,7 @@ async def main(path: str) -> None:
             standing = await engine.beat(me.id, standing.session_id, wait=standing.heartbeat)
         async with asyncio.TaskGroup() as tasks:
             beating = tasks.create_task(beat(engine, standing))
-            while (sent := await send_next(store, standing.epoch)) is not None:
+            while sent := await send_next(store, standing.epoch):
                 print(f"invoice {sent} sent under epoch {standing.epoch}")
             beating.cancel()
         await engine.leave(me.id, standing.session_id)

@@ -278,9 +278,8 @@ def fence_term(group: Group, holder: Runner | None, epoch: int, at: datetime) ->
     """
     term = group.term
     if term is None or term.epoch != epoch:
-        raise StaleEpoch(
-            f"epoch {epoch} is not the current one ({group.epoch})", current_epoch=group.epoch
-        )
+        why = f"{group.epoch} is current" if epoch != group.epoch else "its term has ended"
+        raise StaleEpoch(f"epoch {epoch} is over: {why}", current_epoch=group.epoch)
     session = holder.session if holder is not None else None
     ends = session.term_expires_at if session is not None else None
     if ends is None or ends <= at:

@@ -8,6 +8,7 @@ from election_core import (
     ConflictError,
     Invalid,
     Job,
+    JobOutcome,
     JobSpec,
     JobState,
     LeaseExpired,
@@ -155,7 +156,8 @@ async def settle_job(call: Call, body: SettleJob) -> object:
     refused.
     """
     settlement = Settlement(
-        outcome=body.outcome,
+        # Runner calls ignore fields they do not know, not outcomes.
+        outcome=decode(JobOutcome, body.outcome, path="outcome"),
         result=body.result,
         error=body.error,
         retry=body.retry is not False,

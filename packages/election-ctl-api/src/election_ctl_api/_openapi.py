@@ -30,9 +30,9 @@ __all__ = ["openapi_document"]
 _ABOUT = """Elects one leader per runner group, and only it works.
 
 JSON in UTF-8; times are RFC 3339 in UTC; durations are seconds as numbers. Operator calls refuse
-unknown fields, runner calls ignore them; clients ignore unknown fields and enum values. Every call may
-be repeated. Errors are problem details (RFC 9457) with a `code` to program against; after a 5xx the
-call can be repeated."""
+unknown fields, runner calls ignore them; clients ignore unknown fields and enum values. Every call
+may be repeated, after a 5xx too. Errors are problem details (RFC 9457) with a `code` to program
+against."""
 
 _TAGS = {
     "groups": "Runner groups and their leaders.",
@@ -110,9 +110,7 @@ def _operation(operation: Operation, schemas: Schemas) -> Schema:
         "operationId": operation.name,
         "tags": [operation.tag],
         "summary": operation.summary,
-        "description": "\n\n".join(
-            filter(None, [operation.description, _tokens(operation.access)])
-        ),
+        "description": f"{operation.description}\n\n{_tokens(operation.access)}".strip(),
         "parameters": [
             *(_path_parameter(name) for name in operation.path_parameters),
             *(_parameter(parameter, schemas) for parameter in operation.parameters),

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import textwrap
 import types
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cache
+from itertools import pairwise
 from typing import Union, get_args, get_origin, get_type_hints
 
 import attrs
@@ -24,6 +26,8 @@ from election_ctl_api._examples import example_of
 __all__ = ["Schema", "Schemas"]
 
 Schema = dict[str, object]
+
+_ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?")
 
 _PLAIN: Mapping[object, Schema] = {
     str: {"type": "string"},
@@ -127,9 +131,10 @@ def _or_null(schema: Schema) -> Schema:
 
 
 def _enum(cls: type[StrEnum]) -> Schema:
+    summary = (cls.__doc__ or "").partition("\n")[0]
     return {
         "type": "string",
-        "description": f"{(cls.__doc__ or '').partition(chr(10))[0]} Ignore values you do not know.",
+        "description": f"{summary} Ignore values you do not know.".strip(),
         "enum": [member.value for member in cls],
     }
 
@@ -153,13 +158,13 @@ def _documented(cls: type) -> Mapping[str, str]:
         except (OSError, TypeError, SyntaxError, ValueError):
             continue  # no source at hand: the schema stands without
         body = getattr(tree, "body", [])
-        for field, text in zip(body, body[1:], strict=False):
+        for field, text in pairwise(body):
             match field, text:
                 case (
                     ast.AnnAssign(target=ast.Name(id=name)),
                     ast.Expr(value=ast.Constant(value=str(said))),
                 ):
-                    found[name] = " ".join(said.replace("``", "`").split())
+                    found[name] = " ".join(_ROLE.sub("`", said.replace("``", "`")).split())
                 case _:
                     pass
     return found

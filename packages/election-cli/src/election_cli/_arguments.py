@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import AsyncIterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 
 import click
@@ -17,8 +18,10 @@ from election_sdk import Client
 
 __all__ = [
     "LIMIT",
+    "MOST",
     "ListFirst",
     "RunnerReference",
+    "choice",
     "group_and",
     "key_values",
     "names_of",
@@ -29,6 +32,11 @@ __all__ = [
 LIMIT = click.IntRange(min=1)
 MOST = 500
 """The largest page that the control API answers."""
+
+
+def choice(kinds: type[StrEnum]) -> click.Choice[str]:
+    """One of an enum's values, as they are on the wire."""
+    return click.Choice([kind.value for kind in kinds])
 
 
 class ListFirst(click.Group):

@@ -11,6 +11,7 @@ from election_cli._arguments import (
     LIMIT,
     MOST,
     ListFirst,
+    choice,
     group_and,
     names_of,
     read_json,
@@ -34,7 +35,7 @@ def jobs() -> None:
 
 @jobs.command("list")
 @click.argument("group", required=False)
-@click.option("--state", type=click.Choice(list(JobState)), help="Only those in this state.")
+@click.option("--state", type=choice(JobState), help="Only those in this state.")
 @click.option("--limit", type=LIMIT, default=_SHOWN, show_default=True, help="How many at most.")
 @click.option("--cursor", help="Go on where an earlier list ended.")
 @connected

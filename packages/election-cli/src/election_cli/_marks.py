@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import click
 
-from election_cli._arguments import runner_reference
+from election_cli._arguments import choice, runner_reference
 from election_cli._connection import Connection, connected
 from election_cli._durations import DURATION
 from election_cli._output import print_json
@@ -44,7 +44,7 @@ def _mark(
 @click.option("--value", help="More about it, for tolerations.")
 @click.option(
     "--effect",
-    type=click.Choice(list(Effect)),
+    type=choice(Effect),
     help="no-lead: it steps down now and is not elected; no-elect: it is not elected anew; "
     "prefer-no-elect: it is a last resort.  [default: no-lead]",
 )

@@ -162,8 +162,8 @@ async def _operator_token(store: SqliteStore, folder: Path) -> str | None:
         return secret
     except OSError as error:
         raise CommandError(
-            f"the operator's token cannot be kept in {path}: {error.strerror}; make it readable and "
-            "the folder writable, or choose another with --state-dir",
+            f"the operator's token cannot be kept in {path}: {error.strerror}; make it "
+            "readable and the folder writable, or choose another with --state-dir",
             ExitCode.UNAVAILABLE,
         ) from error
 

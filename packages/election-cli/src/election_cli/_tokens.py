@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import click
 
-from election_cli._arguments import MOST, ListFirst, runner_reference
+from election_cli._arguments import MOST, ListFirst, choice, runner_reference
 from election_cli._connection import Connection, all_of, connected
 from election_cli._durations import DURATION
 from election_cli._output import print_facts, print_json, print_table, say, when
@@ -50,7 +50,7 @@ def list_tokens(connection: Connection) -> None:
 @tokens.command("create")
 @click.option(
     "--kind",
-    type=click.Choice(list(TokenKind)),
+    type=choice(TokenKind),
     required=True,
     help="operator: everything; viewer: reads; join: registers runners in one group; "
     "runner: acts as one runner.",
@@ -100,12 +100,12 @@ def create(
 
 
 @tokens.command("revoke")
-@click.argument("token", metavar="ID")
+@click.argument("token_id", metavar="ID")
 @connected
-def revoke(connection: Connection, token: str) -> None:
+def revoke(connection: Connection, token_id: str) -> None:
     """Revoke a token: whoever holds it is not let in any more."""
-    connection.run(lambda client: client.revoke_token(token))
+    connection.run(lambda client: client.revoke_token(token_id))
     if connection.as_json:
-        print_json({"revoked": token})
+        print_json({"revoked": token_id})
     else:
-        say(f"Revoked token {token}.")
+        say(f"Revoked token {token_id}.")

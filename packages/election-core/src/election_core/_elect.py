@@ -15,7 +15,7 @@ from functools import cached_property
 from attrs import frozen
 
 from election_core._policy import Policy, Rank, Reason
-from election_core._state import Cause, Runner, Snapshot, grace_until
+from election_core._state import Cause, Runner, Snapshot, grace_until, refresh_mark
 from election_core._taints import Effect
 
 __all__ = ["BASE_PREFERENCES", "Decision", "Outcome", "Verdict", "elect", "preferences", "refusals"]
@@ -145,7 +145,7 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
         found.append((runner, reasons))
 
     # Preferences.
-    pinned = _pinned(snapshot, policy, found) if group.pin is not None else None
+    pinned = _pinned(snapshot, policy, found, incumbent) if group.pin is not None else None
     released = snapshot.released
     entries: list[_Entry] = [
         (
@@ -170,6 +170,7 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
     successor: Runner | None = None
     cause: Cause | None = None
     deadline: datetime | None = None
+    spared: datetime | None = None
     if holder is not None and live:
         leader = holder.id
         if best is holder:
@@ -181,7 +182,7 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
             deadline = _deadline(snapshot, holder, cause)
             if best is not None:
                 outcome = Outcome.HAND_OVER
-    elif holder is not None and _spared(snapshot):
+    elif holder is not None and (spared := _spared_until(snapshot)) is not None:
         outcome, leader, reason = Outcome.KEEP, holder.id, "grace"
     elif best is None:
         reason = "no-eligible-runner"
@@ -196,20 +197,29 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
         reason,
         cause,
         deadline,
-        _look_again(snapshot, policy, deadline, successor),
+        _look_again(snapshot, policy, deadline, spared, successor),
         ballot,
     )
 
 
 def _pinned(
-    snapshot: Snapshot, policy: Policy, found: list[tuple[Runner, tuple[Reason, ...]]]
+    snapshot: Snapshot,
+    policy: Policy,
+    found: list[tuple[Runner, tuple[Reason, ...]]],
+    incumbent: Runner | None,
 ) -> Runner | None:
-    """The pinned runner, if it is eligible and need not prove first that it is steady again."""
+    """The pinned runner, if it is eligible.
+
+    One that lost eligibility under the pin first proves that it is steady again, for as long as
+    there is another leader to take over from.
+    """
     pin = snapshot.group.pin
     if pin is None or (pin.expires_at is not None and pin.expires_at <= snapshot.at):
         return None
     for runner, reasons in found:
         if runner.id == pin.runner_id and not reasons:
+            if incumbent is None or incumbent is runner:
+                return runner
             waits = _pin_waits_until(snapshot, runner, policy.stable_for)
             return None if waits is not None and waits > snapshot.at else runner
     return None
@@ -260,44 +270,40 @@ def _deadline(snapshot: Snapshot, holder: Runner, cause: Cause) -> datetime:
     return deadline
 
 
-def _spared(snapshot: Snapshot) -> bool:
-    """Whether the silent leader must not be deposed: nobody could have renewed, or not for long."""
+def _spared_until(snapshot: Snapshot) -> datetime | None:
+    """Until when the silent leader is not deposed, as nobody could renew; `None`: it is now."""
+    at = snapshot.at
+    mark = refresh_mark(snapshot.mark, at, snapshot.mark.tick)
+    until = grace_until(mark, snapshot.group.settings.lease)
     handover = snapshot.group.handover
-    if handover is not None and handover.deadline <= snapshot.at:
-        return False  # not for silence: renewals would not have extended the term
-    if snapshot.mark.gap(snapshot.at):
-        return True
-    until = grace_until(snapshot.mark, snapshot.group.settings.lease)
-    return until is not None and snapshot.at < until
+    if until is not None and handover is not None:
+        # Past the deadline it is not deposed for silence: renewals would not have helped.
+        until = min(until, handover.deadline)
+    return until if until is not None and until > at else None
 
 
 def _look_again(
-    snapshot: Snapshot, policy: Policy, deadline: datetime | None, successor: Runner | None
+    snapshot: Snapshot,
+    policy: Policy,
+    deadline: datetime | None,
+    spared: datetime | None,
+    successor: Runner | None,
 ) -> datetime | None:
     """The earliest time after the snapshot's that matters."""
-    at = snapshot.at
     group = snapshot.group
-    soonest: datetime | None = None
-
-    def consider(when: datetime | None) -> None:
-        nonlocal soonest
-        if when is not None and when > at and (soonest is None or when < soonest):
-            soonest = when
-
+    times = [deadline, spared, group.grant_not_before]
     for runner in snapshot.runners:
-        for taint in runner.taints:
-            consider(taint.expires_at)
-        consider(policy.settles_at(runner, snapshot))
+        if runner.taints:
+            times += [taint.expires_at for taint in runner.taints]
+        times.append(policy.settles_at(runner, snapshot))
     if (pin := group.pin) is not None:
-        consider(pin.expires_at)
-        if (runner_ := snapshot.runner(pin.runner_id)) is not None:
-            consider(_pin_waits_until(snapshot, runner_, policy.stable_for))
-    if group.grant_not_before is not None:
-        consider(group.grant_not_before)
-    if group.term is not None and snapshot.mark.outages:
-        consider(grace_until(snapshot.mark, group.settings.lease))
-    if deadline is not None:
-        consider(deadline)
+        times.append(pin.expires_at)
+        if (pinned := snapshot.runner(pin.runner_id)) is not None:
+            times.append(_pin_waits_until(snapshot, pinned, policy.stable_for))
     if successor is not None and successor.session is not None:
-        consider(successor.session.lease_expires_at)
+        times.append(successor.session.lease_expires_at)
+    soonest: datetime | None = None
+    for when in times:
+        if when is not None and when > snapshot.at and (soonest is None or when < soonest):
+            soonest = when
     return soonest

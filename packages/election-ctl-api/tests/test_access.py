@@ -54,7 +54,7 @@ LET_IN: dict[str, frozenset[Bearer]] = {
     "POST /v1/runners/{runner_id}/jobs/claim": OWN,
     "POST /v1/jobs/{job_id}/settle": CLAIMANTS,
     "POST /v1/tokens": OPERATOR,
-    "GET /v1/tokens": OPERATOR,
+    "GET /v1/tokens": READERS,
     "DELETE /v1/tokens/{token_id}": OPERATOR,
     "GET /metrics": READERS,
 }

@@ -49,7 +49,7 @@ def _refuse_unless(fine: bool, field: str, wanted: str) -> None:
 @operation(
     "GET",
     "/v1/tokens",
-    access=Access.OPERATE,
+    access=Access.READ,
     answers={200: Page[Token]},
     parameters=(LIMIT, CURSOR),
 )

@@ -18,7 +18,7 @@ from attrs import evolve, frozen
 
 from election_core import decode, encode
 
-__all__ = ["Entry", "Execution", "Journal", "What", "executions", "now", "read_journals"]
+__all__ = ["Entry", "Execution", "Journal", "Journals", "What", "executions", "now"]
 
 
 class What(StrEnum):
@@ -71,16 +71,6 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def read_journals(folder: Path) -> list[Entry]:
-    """The entries of all journals in a folder, those of each process in their order."""
-    return [
-        decode(Entry, json.loads(line))
-        for path in sorted(folder.glob("*.jsonl"))
-        for line in path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if line.endswith("\n")
-    ]
-
-
 @frozen(kw_only=True)
 class Execution:
     """One call of a handler, from all that was written about it."""
@@ -127,3 +117,30 @@ def executions(entries: Iterable[Entry]) -> list[Execution]:
                 execution = evolve(execution, refused=entry.code)
         found[entry.execution] = execution
     return sorted(found.values(), key=lambda execution: execution.started_at)
+
+
+class Journals:
+    """All journals in a folder, read on from where they were read to before.
+
+    Args:
+        folder: Where the processes write them.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[Path, int] = {}
+        self._entries: list[Entry] = []
+
+    def entries(self) -> list[Entry]:
+        """What is written by now, the entries of each process in their order."""
+        for path in sorted(self._folder.glob("*.jsonl")):
+            with path.open("rb") as file:
+                file.seek(self._read.get(path, 0))
+                whole, newline, _ = file.read().rpartition(b"\n")
+            self._read[path] = self._read.get(path, 0) + len(whole) + len(newline)
+            self._entries += [decode(Entry, json.loads(line)) for line in whole.splitlines()]
+        return self._entries
+
+    def executions(self) -> list[Execution]:
+        """The executions that they tell of by now."""
+        return executions(self.entries())

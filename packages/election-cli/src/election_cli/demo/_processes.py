@@ -91,7 +91,7 @@ class Child:
         """
         self._signal(signal.SIGTERM)
         try:
-            await anyio.to_thread.run_sync(self._popen.wait, within)
+            await anyio.to_thread.run_sync(self._popen.wait, within, abandon_on_cancel=True)
         except subprocess.TimeoutExpired:
             self.kill()
             return False

@@ -89,7 +89,6 @@ async def _the_leader_is_killed(stage: Stage, cast: _Cast, leader: Member) -> Me
     successor = await stage.led_by([cast.other(leader)], after=epoch)
     # It comes back and stands by: it is the older one, and a healthy leader is left alone.
     stage.start(leader)
-    await stage.joined(leader)
     await stage.flow(successor)
     return successor
 
@@ -98,6 +97,7 @@ async def _the_laptop_takes_over(stage: Stage, cast: _Cast, leader: Member) -> N
     stage.timeline.act("A laptop joins and the cloud runners are tainted: a planned handover")
     epoch = stage.epoch
     stage.start(cast.laptop)
+    await stage.joined(cast.other(leader))
     await stage.joined(cast.laptop)
     # The leader last: its successor is chosen when it steps down.
     await stage.taint(

@@ -16,7 +16,7 @@ from pathlib import Path
 import anyio
 from attrs import field, frozen, mutable
 
-from election_cli.demo._journal import Execution, executions, read_journals
+from election_cli.demo._journal import Execution, Journals
 from election_cli.demo._processes import Child, Processes
 from election_cli.demo._timeline import Timeline
 from election_core import Event, EventKind, JobState
@@ -25,8 +25,8 @@ from election_sdk import Client
 __all__ = ["BrokenPromise", "Member", "Stage"]
 
 _POLL = 0.05
-_BETWEEN_JOBS = 0.3
-_LOOK_AROUND = 0.25
+_BETWEEN_JOBS = 0.4
+_LOOK_AROUND = 0.5
 
 
 class BrokenPromise(Exception):
@@ -60,6 +60,7 @@ class Stage:
     url: str
     group: str
     folder: Path
+    journals: Journals
     processes: Processes
     timeline: Timeline
     members: dict[str, Member] = field(factory=dict, init=False)
@@ -72,7 +73,8 @@ class Stage:
         """Follow the history and look around while the block runs."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._follow)
-            tasks.start_soon(self._look_around)
+            if self.timeline.has_board:
+                tasks.start_soon(self._look_around)
             yield
             tasks.cancel_scope.cancel()
 
@@ -229,7 +231,7 @@ class Stage:
 
     def executions(self) -> list[Execution]:
         """What the runners' journals say up to now."""
-        return executions(read_journals(self.folder))
+        return self.journals.executions()
 
     # Taints.
 

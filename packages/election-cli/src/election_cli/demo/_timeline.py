@@ -45,10 +45,10 @@ class Timeline:
             transient=True,
             auto_refresh=True,
         )
-        self._board_shown = console.is_terminal and not console.is_dumb_terminal
+        self.has_board = console.is_terminal and not console.is_dumb_terminal and not console.quiet
 
     def __enter__(self) -> Self:
-        if self._board_shown:
+        if self.has_board:
             self._live.start()
         return self
 
@@ -58,7 +58,7 @@ class Timeline:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._board_shown:
+        if self.has_board:
             self._live.stop()
 
     @property

@@ -20,6 +20,8 @@ from election_core import Standing
 from election_sdk import Client
 
 T = TypeVar("T")
+STARTED: list[subprocess.Popen[str]] = []
+"""Every process that was started, oldest first."""
 DEADLINE = 20.0
 """How long a test waits for what must come, in seconds."""
 
@@ -67,8 +69,8 @@ def environment(home: Path, **variables: str) -> dict[str, str]:
 
 
 def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
-    """Start the command as a process."""
-    return subprocess.Popen(
+    """Start the command as a process; a test that leaves it running has it killed."""
+    process = subprocess.Popen(
         [sys.executable, "-m", "election_cli", *arguments],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -76,6 +78,8 @@ def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
         text=True,
         env=dict(env),
     )
+    STARTED.append(process)
+    return process
 
 
 def read_line(process: subprocess.Popen[str], within: float = DEADLINE) -> str:

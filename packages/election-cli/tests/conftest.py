@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from command_world import Result, Run, Server, serve
+from command_world import STARTED, Result, Run, Server, serve
 from election_cli import main
 
 
@@ -19,6 +19,17 @@ def nothing_configured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture(autouse=True)
+def nothing_left_running() -> Iterator[None]:
+    """What a test starts and does not end, because it failed, ends with it."""
+    before = len(STARTED)
+    yield
+    for process in STARTED[before:]:
+        with process:
+            if process.poll() is None:
+                process.kill()
 
 
 @pytest.fixture(scope="session")

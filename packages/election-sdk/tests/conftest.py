@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+
 from sdk_plane import Plane, Proxy, proxy_to, running_plane
 
 

@@ -1,10 +1,10 @@
-"""A real control plane over HTTP, in a thread of its own, and a proxy that can break what is between."""
+"""A real control plane over HTTP, in a thread of its own, and a proxy that breaks connections."""
 
 from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,7 @@ from election_ctl_api._access import mint_token
 from election_sdk import Client, Runner
 
 DEADLINE = 20.0
-"""Seconds after which a test that waits for something has failed; generous, as it decides nothing."""
+"""Seconds after which a test that waits for something has failed."""
 _names = itertools.count(1)
 
 
@@ -197,7 +197,14 @@ async def proxy_to(url: str) -> AsyncIterator[Proxy]:
 async def until(holds: Callable[[], object]) -> None:
     """Look again and again until something holds."""
     with anyio.fail_after(DEADLINE):
-        while not holds():
+        while not holds():  # noqa: ASYNC110 - it looks at what tells nobody of its changes
+            await anyio.sleep(0.01)
+
+
+async def until_told(holds: Callable[[], Awaitable[object]]) -> None:
+    """Ask again and again until something holds."""
+    with anyio.fail_after(DEADLINE):
+        while not await holds():  # noqa: ASYNC110 - the server tells nobody of its changes
             await anyio.sleep(0.01)
 
 

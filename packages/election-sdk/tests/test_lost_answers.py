@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import anyio
 import pytest
-from sdk_plane import DEADLINE, Plane, Proxy, Rule, until
 
 from election_core import Job, JobState, OutcomeUnknown
+from election_sdk import Client
+from sdk_plane import DEADLINE, Plane, Proxy, Rule, until, until_told
 
 
 def once(proxy: Proxy, end: str, method: str = "POST") -> Rule:
@@ -20,7 +19,12 @@ def once(proxy: Proxy, end: str, method: str = "POST") -> Rule:
     return rule
 
 
-async def kinds(client: Any, group: str) -> list[str]:
+async def finished(client: Client, job: Job) -> bool:
+    """Whether a job is finished."""
+    return (await client.job(job.id)).state.finished
+
+
+async def kinds(client: Client, group: str) -> list[str]:
     """What happened in a group."""
     return [event.kind for event in (await client.events(group)).items]
 
@@ -35,15 +39,14 @@ async def test_a_lost_answer_doubles_nothing(plane: Plane, proxy: Proxy, call: s
         return "done"
 
     proxy.lose_answers(once(proxy, call))
-    async with plane.group() as (group, client):
+    async with plane.group(lease_seconds=15, heartbeat_seconds=0.5) as (group, client):
         runner = plane.runner(group, url=proxy.url)
         job = await client.enqueue(group, "work")
         with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(runner.run, handler)
                 await until(lambda: proxy.cut)
-                while not (await client.job(job.id)).state.finished:
-                    await anyio.sleep(0.01)
+                await until_told(lambda: finished(client, job))
                 runner.stop()
         done = await client.job(job.id)
         assert (done.state, done.attempts, done.result) == (JobState.SUCCEEDED, 1, "done")

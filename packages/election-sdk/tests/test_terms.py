@@ -5,12 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import anyio
+import anyio.lowlevel
 import pytest
-from sdk_plane import DEADLINE, Plane, Proxy, until, until_role
 
 from election_core import NoLeader, Role
-from election_sdk import Runner, Term
+from election_sdk import Client, Runner, Term
 from election_sdk._clock import trust_clock
+from sdk_plane import DEADLINE, Plane, Proxy, until, until_role, until_told
 
 LEASE = timedelta(seconds=2)
 
@@ -19,6 +20,11 @@ async def first_term(runner: Runner) -> Term:
     """The next term of a runner."""
     with anyio.fail_after(DEADLINE):
         return await anext(aiter(runner.terms()))
+
+
+async def is_ready(client: Client, runner: Runner, *, ready: bool) -> bool:
+    """Whether the control plane was told that a runner is ready, or that it is not."""
+    return (await client.runner(runner.runner_id or "")).ready is ready
 
 
 async def test_a_runner_becomes_leader(plane: Plane) -> None:
@@ -34,47 +40,48 @@ async def test_a_runner_becomes_leader(plane: Plane) -> None:
 async def test_trust_counts_from_the_start_of_the_attempt(plane: Plane, proxy: Proxy) -> None:
     """The answer that makes a leader comes late, and is trusted for that much less."""
     proxy.hold_answers(lambda line: line.endswith("/sessions"))
-    async with plane.group(lease_seconds=30) as (group, _):
-        async with anyio.create_task_group() as tasks:
-            began: list[float] = []
+    async with plane.group(lease_seconds=30) as (group, _), anyio.create_task_group() as tasks:
+        began: list[float] = []
 
-            async def let_go_later() -> None:
-                await until(lambda: any(line.endswith("/sessions") for line in proxy.seen))
-                began.append(trust_clock())
-                await until(lambda: trust_clock() > began[0] + 1.0)
-                proxy.let_go()
+        async def let_go_later() -> None:
+            await until(lambda: any(line.endswith("/sessions") for line in proxy.seen))
+            began.append(trust_clock())
+            await until(lambda: trust_clock() > began[0] + 1.0)
+            proxy.let_go()
 
-            tasks.start_soon(let_go_later)
-            async with plane.runner(group, url=proxy.url) as runner:
-                # Before a renewal can have moved it on.
-                session = runner._session
-                assert session is not None
-                assert session.belief is not None
-                assert session.belief.window.ends_at < began[0] + 30.0
-                assert session.belief.leads(began[0]) is not None
+        tasks.start_soon(let_go_later)
+        async with plane.runner(group, url=proxy.url) as runner:
+            # Before a renewal can have moved it on.
+            session = runner._session
+            assert session is not None
+            assert session.belief is not None
+            assert session.belief.window.ends_at < began[0] + 30.0
+            assert session.belief.leads(began[0]) is not None
 
 
 async def test_a_block_has_stopped_before_the_lease_ends(plane: Plane, proxy: Proxy) -> None:
-    """When the control plane falls silent, the block is cancelled and its clean-up has ended in time.
+    """When the control plane falls silent, the block is cancelled and has cleaned up in time.
 
     In time: while the store still holds the lease, so that nobody else can lead.
     """
-    async with plane.group(lease_seconds=LEASE.total_seconds()) as (group, client):
-        async with plane.runner(group, url=proxy.url) as runner:
-            stopped: list[datetime] = []
-            async with await first_term(runner) as term:
-                proxy.freeze()
-                try:
-                    await anyio.sleep(DEADLINE)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await anyio.sleep(0.05)
-                        assert term.trusted_for() > timedelta()
-                        stopped.append(datetime.now(UTC))
-            lease = (await client.runner(runner.runner_id or "")).lease_expires_at
-            assert lease is not None
-            assert stopped[0] < lease
-            proxy.thaw()
+    async with (
+        plane.group(lease_seconds=LEASE.total_seconds()) as (group, client),
+        plane.runner(group, url=proxy.url) as runner,
+    ):
+        stopped: list[datetime] = []
+        async with await first_term(runner) as term:
+            proxy.freeze()
+            try:
+                await anyio.sleep(DEADLINE)
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.sleep(0.05)
+                    assert term.trusted_for() > timedelta()
+                    stopped.append(datetime.now(UTC))
+        lease = (await client.runner(runner.runner_id or "")).lease_expires_at
+        assert lease is not None
+        assert stopped[0] < lease
+        proxy.thaw()
 
 
 async def test_leading_goes_on_under_the_same_epoch(plane: Plane, proxy: Proxy) -> None:
@@ -99,27 +106,31 @@ async def test_leading_goes_on_under_the_same_epoch(plane: Plane, proxy: Proxy) 
 async def test_a_clock_that_jumped_ends_the_term(plane: Plane) -> None:
     """After a suspend, which only the trust clock counts, the term is over though no timer rang."""
     ahead = [0.0]
-    async with plane.group(lease_seconds=3600) as (group, _):
-        async with plane.runner(group, clock=lambda: trust_clock() + ahead[0]) as runner:
-            async with await first_term(runner) as term:
-                assert term.trusted
-                ahead[0] = 3 * 3600.0
-                assert not term.trusted
-                with anyio.fail_after(DEADLINE):
-                    await anyio.sleep_forever()
-            assert term.trusted_for() == timedelta()
+    async with (
+        plane.group(lease_seconds=3600) as (group, _),
+        plane.runner(group, clock=lambda: trust_clock() + ahead[0]) as runner,
+    ):
+        async with await first_term(runner) as term:
+            assert term.trusted
+            ahead[0] = 3 * 3600.0
+            assert not term.trusted
+            with anyio.fail_after(DEADLINE):
+                await anyio.sleep_forever()
+        assert term.trusted_for() == timedelta()
 
 
 async def test_a_watch_sees_the_jump_too(plane: Plane) -> None:
     """Without anybody asking, a term is cancelled soon after the clock jumped."""
     ahead = [0.0]
-    async with plane.group(lease_seconds=3600) as (group, _):
-        async with plane.runner(group, clock=lambda: trust_clock() + ahead[0]) as runner:
-            async with await first_term(runner) as term:
-                ahead[0] = 3 * 3600.0
-                with anyio.fail_after(DEADLINE):
-                    await anyio.sleep_forever()
-            assert term.cancelled
+    async with (
+        plane.group(lease_seconds=3600) as (group, _),
+        plane.runner(group, clock=lambda: trust_clock() + ahead[0]) as runner,
+    ):
+        async with await first_term(runner) as term:
+            ahead[0] = 3 * 3600.0
+            with anyio.fail_after(DEADLINE):
+                await anyio.sleep_forever()
+        assert term.cancelled
 
 
 async def test_leaving_the_block_gives_leadership_up(plane: Plane) -> None:
@@ -170,7 +181,7 @@ async def test_a_block_may_finish_when_told_to_step_down(plane: Plane) -> None:
                 await term.step_down()
                 assert term.stepping_down
                 assert term.trusted_for() > timedelta()
-                await anyio.sleep(0)
+                await anyio.lowlevel.checkpoint()
                 finished = True
         assert finished
         with pytest.raises(NoLeader):
@@ -178,7 +189,7 @@ async def test_a_block_may_finish_when_told_to_step_down(plane: Plane) -> None:
 
 
 async def test_a_block_that_does_not_stop_is_reported(plane: Plane, proxy: Proxy) -> None:
-    """Past its trust a block that ignores its cancellation is told of, and its runner is not ready."""
+    """Past its trust a block that ignores its cancellation is told of, and its runner not ready."""
     overran: list[Term] = []
     async with plane.group(lease_seconds=1) as (group, client):
         runner = plane.runner(group, url=proxy.url, on_overrun=overran.append)
@@ -189,13 +200,9 @@ async def test_a_block_that_does_not_stop_is_reported(plane: Plane, proxy: Proxy
                     await until(lambda: overran)
                     assert term.trusted_for() == timedelta()
                     proxy.thaw()
-                    with anyio.fail_after(DEADLINE):
-                        while (await client.runner(runner.runner_id or "")).ready:
-                            await anyio.sleep(0.01)
+                    await until_told(lambda: is_ready(client, runner, ready=False))
             assert overran == [term]
-            with anyio.fail_after(DEADLINE):
-                while not (await client.runner(runner.runner_id or "")).ready:
-                    await anyio.sleep(0.01)
+            await until_told(lambda: is_ready(client, runner, ready=True))
 
 
 async def test_a_term_that_is_not_entered_is_declined(plane: Plane) -> None:
@@ -220,11 +227,14 @@ async def test_an_exception_leaves_the_block_as_it_is(plane: Plane) -> None:
 
 async def test_a_change_of_role_arrives_in_a_round_trip(plane: Plane) -> None:
     """The successor knows long before its next renewal would be due."""
-    async with plane.group(lease_seconds=600) as (group, _):
-        async with plane.runner(group, "a") as first, plane.runner(group, "b") as second:
-            await until_role(first, Role.LEADER)
-            began = anyio.current_time()
-            async with await first_term(first):
-                pass
-            await until_role(second, Role.LEADER)
-            assert anyio.current_time() - began < 60
+    async with (
+        plane.group(lease_seconds=600) as (group, _),
+        plane.runner(group, "a") as first,
+        plane.runner(group, "b") as second,
+    ):
+        await until_role(first, Role.LEADER)
+        began = anyio.current_time()
+        async with await first_term(first):
+            pass
+        await until_role(second, Role.LEADER)
+        assert anyio.current_time() - began < 60

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import AsyncGenerator, Mapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Self, TypeVar, overload
@@ -52,6 +53,7 @@ class Calls:
     ) -> None:
         self._http = Http(url, token=token, timeout=timeout)
         self._retries = retries
+        self._streams: list[AsyncGenerator[object, None]] = []
 
     @override
     def __repr__(self) -> str:
@@ -72,7 +74,17 @@ class Calls:
         exc: BaseException | None,
         tb: TracebackType | None,
     ) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            with contextlib.suppress(RuntimeError):  # somebody still reads it
+                await stream.aclose()
         await self._http.__aexit__(exc_type, exc, tb)
+
+    def _opened(self, stream: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+        """Keep a stream, to close it with the client if its reader does not."""
+        self._streams = [kept for kept in self._streams if getattr(kept, "ag_frame", None)]
+        self._streams.append(stream)
+        return stream
 
     def use_token(self, token: str | None) -> None:
         """Send another token from the next call on."""

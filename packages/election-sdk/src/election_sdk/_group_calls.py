@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import timedelta
 
 from election_core import DecisionInfo, Event, GroupInfo, Leader, Page
@@ -144,13 +144,14 @@ class GroupCalls(Calls):
         where = path(_GROUPS, group_id, "events")
         return await self._page(where, Page[Event], after=after, limit=limit)
 
-    def follow(self, group_id: str, *, after: int | None = None) -> AsyncIterator[Event]:
+    def follow(self, group_id: str, *, after: int | None = None) -> AsyncGenerator[Event, None]:
         """What happens, while it happens; goes on where it was when the connection breaks.
 
         No event is missed and none comes twice. Without `after` it begins with the oldest event
-        that is kept.
+        that is kept. Its connection is closed with the client; with :func:`contextlib.aclosing`
+        earlier.
 
         Raises:
             CursorExpired: Events behind the last one seen are no longer kept.
         """
-        return follow(self._http, path(_GROUPS, group_id, "events"), after)
+        return self._opened(follow(self._http, path(_GROUPS, group_id, "events"), after))

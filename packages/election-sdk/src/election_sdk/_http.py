@@ -74,6 +74,9 @@ class Http:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"not a URL of a control API: {_address(url)!r}")
+        if "@" in parts.netloc:
+            # The HTTP library would log it, and send it in place of the token.
+            raise ValueError(f"the URL of {_address(url)!r} names a user; give a token instead")
         if token is not None and not _TOKEN.fullmatch(token):
             # Checked here, because the HTTP library would show it in the error it raises.
             raise ValueError("the token is empty or has characters that no token has")
@@ -136,14 +139,17 @@ class Http:
         headers = {"Accept": "application/json, application/problem+json", **call.headers}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
-        return client.build_request(
-            call.method,
-            self._url + call.path,
-            json=call.body,
-            params=dict(call.params) or None,
-            headers=headers,
-            timeout=timeout,
-        )
+        try:
+            return client.build_request(
+                call.method,
+                self._url + call.path,
+                json=call.body,
+                params=dict(call.params) or None,
+                headers=headers,
+                timeout=timeout,
+            )
+        except (TypeError, ValueError, RecursionError) as error:
+            raise Invalid(f"not a JSON value ({error})") from error
 
     async def once(self, call: Call, *, limit: timedelta | None = None) -> httpx2.Response:
         """One attempt.

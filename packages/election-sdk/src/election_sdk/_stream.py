@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import anyio
@@ -23,7 +24,7 @@ _SILENCE = timedelta(seconds=45)
 
 async def follow(
     http: Http, where: str, after: int | None, *, silence: timedelta = _SILENCE
-) -> AsyncIterator[Event]:
+) -> AsyncGenerator[Event, None]:
     """The events of a stream, in order, each once.
 
     Args:
@@ -49,16 +50,35 @@ async def follow(
             async with http.stream(call, silence=silence) as response:
                 if "text/event-stream" not in response.headers.get("content-type", ""):
                     raise unreadable(http.address, TypeError(), writes=False)
-                async for found in httpx2.EventSource(response):
-                    backoff.reset()
-                    if found.data and (event := _event(http, found.data)).id > (last or 0):
-                        last = event.id
-                        yield event
+                async with _reading(response) as messages:
+                    async for found in messages:
+                        backoff.reset()
+                        if found.data and (event := _event(http, found.data)).id > (last or 0):
+                            last = event.id
+                            yield event
         except ElectionError as error:
             if not again(error):
                 raise
             wait = asked_wait(error)
         await anyio.sleep(backoff.next(at_least=wait).total_seconds())
+
+
+@asynccontextmanager
+async def _reading(
+    response: httpx2.Response,
+) -> AsyncIterator[AsyncIterator[httpx2.ServerSentEvent]]:
+    """The messages of a stream, whose generators have all ended when the block has."""
+    messages = aiter(httpx2.EventSource(response))
+    try:
+        yield messages
+    except GeneratorExit:
+        # The generators within each other are not closed one by the other. A cancellation goes
+        # through all of them.
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in messages:
+                pass
+        raise
 
 
 def _event(http: Http, data: str) -> Event:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,6 +11,7 @@ import anyio
 import httpx
 from attrs import define, field
 from litestar import Litestar
+from typing_extensions import override
 
 from election_core import TokenKind
 from election_core.engine import Engine
@@ -54,7 +55,8 @@ class World:
     operator: str
     transport: httpx.AsyncBaseTransport
     clock: Clock = field(factory=Clock)
-    metrics: Metrics = field(factory=Metrics)
+    app: Litestar | None = None
+    """Where it runs without a socket."""
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
         """A client that presents a token."""
@@ -152,6 +154,15 @@ def problem_of(answer: httpx.Response) -> Any:
     return problem
 
 
+async def until(true: Callable[[], Awaitable[bool]], *, seconds: float = 5) -> None:
+    """Ask again and again until it is true, within a deadline."""
+    with anyio.fail_after(seconds):
+        while True:
+            if await true():
+                return
+            await anyio.sleep(0.01)
+
+
 @asynccontextmanager
 async def running(store: ControlStore | None = None) -> AsyncIterator[World]:
     """An application in this process, without a socket."""
@@ -165,7 +176,7 @@ async def running(store: ControlStore | None = None) -> AsyncIterator[World]:
             operator="",
             transport=in_process(app),
             clock=clock,
-            metrics=metrics,
+            app=app,
         )
         world.operator = await world.token(TokenKind.OPERATOR)
         yield world
@@ -215,6 +226,7 @@ class Shared(httpx.AsyncBaseTransport):
 
     transport: httpx.AsyncBaseTransport
 
+    @override
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Pass it on."""
         return await self.transport.handle_async_request(request)

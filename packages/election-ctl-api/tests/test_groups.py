@@ -173,31 +173,29 @@ async def test_an_empty_group_is_deleted(world: World) -> None:
     assert (await world.call("DELETE", f"{GROUPS}/g")).status_code == 204
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "", None),
-        ("PATCH", "", {"settings": {}}),
-        ("DELETE", "", None),
-        ("GET", "/leader", None),
-        ("PUT", "/leader", {"runner_id": None}),
-        ("GET", "/explain", None),
-        ("POST", "/what-if", {"changes": []}),
-        ("GET", "/events", None),
-        ("GET", "/runners", None),
-        ("POST", "/runners", {"name": "a"}),
-        ("GET", "/jobs", None),
-        ("POST", "/jobs", {"kind": "build"}),
-    ],
-)
-@pytest.mark.parametrize("group_id", ["none-such", "x" * 65, "%00", "%20"])
-async def test_a_group_that_is_not_there_is_not_found(
-    world: World, method: str, path: str, body: object, group_id: str
-) -> None:
-    """Every call about a group is 404 without one."""
-    problem = await world.refused(method, f"{GROUPS}/{group_id}{path}", body)
+ABOUT_A_GROUP: list[tuple[str, str, object]] = [
+    ("GET", "", None),
+    ("PATCH", "", {"settings": {}}),
+    ("DELETE", "", None),
+    ("GET", "/leader", None),
+    ("PUT", "/leader", {"runner_id": None}),
+    ("GET", "/explain", None),
+    ("POST", "/what-if", {"changes": []}),
+    ("GET", "/events", None),
+    ("GET", "/runners", None),
+    ("POST", "/runners", {"name": "a"}),
+    ("GET", "/jobs", None),
+    ("POST", "/jobs", {"kind": "build"}),
+]
 
-    assert (problem["status"], problem["code"]) == (404, "not-found")
+
+@pytest.mark.parametrize("group_id", ["none-such", "x" * 65, "%00", "%20"])
+async def test_a_group_that_is_not_there_is_not_found(world: World, group_id: str) -> None:
+    """Every call about a group is 404 without one."""
+    for method, path, body in ABOUT_A_GROUP:
+        problem = await world.refused(method, f"{GROUPS}/{group_id}{path}", body)
+
+        assert (problem["status"], problem["code"]) == (404, "not-found")
 
 
 # Leaders.

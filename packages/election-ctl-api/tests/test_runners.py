@@ -224,27 +224,25 @@ async def test_a_wrong_operator_call_is_refused(
     assert (problem["code"], problem["field"]) == ("invalid", field)
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body"),
-    [
-        ("GET", "", None),
-        ("DELETE", "", None),
-        ("POST", "/taint", None),
-        ("POST", "/untaint", None),
-        ("POST", "/drain", None),
-        ("POST", "/undrain", None),
-        ("POST", "/sessions", {"session_key": "k"}),
-        ("POST", "/heart-beats", {"session_id": "s"}),
-        ("POST", "/release", {"session_id": "s", "epoch": 1}),
-        ("DELETE", "/sessions/s", None),
-        ("POST", "/jobs/claim", {"session_id": "s", "claim_id": "c"}),
-    ],
-)
-@pytest.mark.parametrize("runner_id", ["none-such", "x" * 65, "%00"])
-async def test_a_runner_that_is_not_there_is_not_found(
-    world: World, method: str, path: str, body: object, runner_id: str
-) -> None:
-    """Every call about a runner is 404 without one."""
-    problem = await world.refused(method, f"/v1/runners/{runner_id}{path}", body)
+ABOUT_A_RUNNER: list[tuple[str, str, object]] = [
+    ("GET", "", None),
+    ("DELETE", "", None),
+    ("POST", "/taint", None),
+    ("POST", "/untaint", None),
+    ("POST", "/drain", None),
+    ("POST", "/undrain", None),
+    ("POST", "/sessions", {"session_key": "k"}),
+    ("POST", "/heart-beats", {"session_id": "s"}),
+    ("POST", "/release", {"session_id": "s", "epoch": 1}),
+    ("DELETE", "/sessions/s", None),
+    ("POST", "/jobs/claim", {"session_id": "s", "claim_id": "c"}),
+]
 
-    assert (problem["status"], problem["code"]) == (404, "not-found")
+
+@pytest.mark.parametrize("runner_id", ["none-such", "x" * 65, "%00"])
+async def test_a_runner_that_is_not_there_is_not_found(world: World, runner_id: str) -> None:
+    """Every call about a runner is 404 without one."""
+    for method, path, body in ABOUT_A_RUNNER:
+        problem = await world.refused(method, f"/v1/runners/{runner_id}{path}", body)
+
+        assert (problem["status"], problem["code"]) == (404, "not-found")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from api_world import Member, World
@@ -91,7 +93,7 @@ async def test_runner_calls_ignore_what_they_do_not_know(world: World) -> None:
     await world.group()
     member = await world.member(live=False)
     path = f"/v1/runners/{member.id}"
-    more = {"colour": {"deep": [1]}}
+    more: dict[str, Any] = {"colour": {"deep": [1]}}
 
     standing = await world.ok("POST", f"{path}/sessions", {"session_key": "k", **more})
     member.session_id = standing["session_id"]

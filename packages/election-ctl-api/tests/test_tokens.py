@@ -6,6 +6,7 @@ import hashlib
 from datetime import timedelta
 
 import pytest
+from typing_extensions import override
 
 from api_world import World
 from election_core import Token, TokenKind
@@ -153,6 +154,7 @@ class CountingStore(MemoryStore):
 
     looked_up = 0
 
+    @override
     async def find_token(self, digest: bytes) -> Token | None:
         """See the port."""
         type(self).looked_up += 1

@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 __all__ = ["OPERATIONS", "EventStream"]
 
-_KEEP_ALIVE = 15.0
-_PATIENCE = 20.0
+KEEP_ALIVE = 15.0
+"""Seconds between comments, and between looks at the token."""
+PATIENCE = 20.0
+"""Seconds that a client may take nothing."""
 _MEDIA_TYPE = "text/event-stream"
 
 _AFTER = Parameter(
@@ -92,8 +94,8 @@ class EventStream:
 
     call: Call
     events: AsyncIterator[Event]
-    keep_alive: float = _KEEP_ALIVE
-    patience: float = _PATIENCE
+    keep_alive: float = field(factory=lambda: KEEP_ALIVE)
+    patience: float = field(factory=lambda: PATIENCE)
     _chunks: bytes = field(default=b"", init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

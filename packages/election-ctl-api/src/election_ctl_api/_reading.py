@@ -121,16 +121,15 @@ def _too_deep() -> Invalid:
 
 def _check_nesting(document: object) -> None:
     level: list[object] = [document]
-    for _ in range(MAX_BODY_NESTING + 1):
+    for _ in range(MAX_BODY_NESTING):
         level = [
             inner
             for outer in level
             if isinstance(outer, dict | list)
             for inner in (outer.values() if isinstance(outer, dict) else outer)
         ]
-        if not level:
-            return
-    raise _too_deep()
+    if any(isinstance(inner, dict | list) for inner in level):
+        raise _too_deep()
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -23,7 +23,7 @@ from election_ctl_api._store import ControlStore
 
 __all__ = ["plain_listening_warning", "serve"]
 
-_GRACE = 4
+_GRACE = 3
 """Seconds that calls under way get to end; with what uvicorn adds it stays below five."""
 _BACKLOG = 2048
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from election_core import Decide
 from election_sqlite import SqliteStore, SystemClock
-from election_sqlite._clock import Persisted, StoreTime
+from election_sqlite._clock import StoreTime
 from sqlite_clock import NOW, ManualClock
 from sqlite_fleet import Fleet
 

@@ -30,7 +30,7 @@ _PATIENCE = timedelta(seconds=5)
 async def backup(database: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
     """Write a copy of a database, as of now, to a new file, also while a process has it open.
 
-    The same as :meth:`election_sqlite.SqliteStore.backup`, for who has no store open: with its
+    The same as [`backup`][election_sqlite.SqliteStore.backup], for who has no store open: with its
     write-ahead log a database can be read beside the process that writes it.
 
     Args:
@@ -58,7 +58,7 @@ def _source(database: Path) -> Path:
 
 
 async def back_up(database: Path, target: Path, busy_timeout: timedelta) -> None:
-    """See :meth:`election_sqlite.SqliteStore.backup`."""
+    """See [`backup`][election_sqlite.SqliteStore.backup]."""
     with mapped(database), closing(connect(database, busy_timeout)) as connection:
         copying = asyncio.ensure_future(asyncio.to_thread(_copy_to, connection, target))
         try:
@@ -97,12 +97,12 @@ async def restore(
     a cancellation does not cut it short.
 
     Args:
-        backup: What :meth:`SqliteStore.backup` wrote.
+        backup: What [`backup`][election_sqlite.SqliteStore.backup] wrote.
         database: The database to replace or to make.
-        clock: As of :meth:`SqliteStore.open`.
+        clock: As of [`open`][election_sqlite.SqliteStore.open].
 
     Returns:
-        Where the replaced database is kept, ``<database>.before-restore-<time>``, or ``None`` if
+        Where the replaced database is kept, `<database>.before-restore-<time>`, or `None` if
         there was none.
 
     Raises:

@@ -30,7 +30,7 @@ class Clock(Protocol):
         ...
 
     def origin(self) -> str | None:
-        """A name of that fixed point, or ``None`` if it lasts no longer than the process.
+        """A name of that fixed point, or `None` if it lasts no longer than the process.
 
         Elapsed times of one origin can be compared, also by different processes.
         """
@@ -40,7 +40,7 @@ class Clock(Protocol):
 class SystemClock(Clock):
     """The clocks of this machine.
 
-    Elapsed time is that of ``CLOCK_BOOTTIME``, which counts suspend, since the boot that the kernel
+    Elapsed time is that of `CLOCK_BOOTTIME`, which counts suspend, since the boot that the kernel
     names; where there is none, of the monotonic clock, for this process alone.
     """
 
@@ -85,7 +85,7 @@ class StoreTime:
 
     Args:
         clock: Where the time comes from.
-        kept: What the database kept, or ``None`` for a new one.
+        kept: What the database kept, or `None` for a new one.
         at_least: A time that is known to have been told before, if there is one.
     """
 

@@ -61,11 +61,11 @@ class Database:
         busy_timeout: timedelta = _BUSY_TIMEOUT,
         clock: Clock | None = None,
     ) -> AsyncIterator[Self]:
-        """Open a database for the time of an ``async with`` block; make it if there is none.
+        """Open a database for the time of an `async with` block; make it if there is none.
 
         Args:
-            path: The file. Beside it live its log (``-wal``, ``-shm``), ``.lock`` and
-                ``.high-water``.
+            path: The file. Beside it live its log (`-wal`, `-shm`), `.lock` and
+                `.high-water`.
             busy_timeout: How long a transaction waits for one of another connection.
             clock: Where the time comes from; the machine's clocks unless given.
 
@@ -105,7 +105,7 @@ class Database:
         """A connection to the same file, for tables of your own beside the store's.
 
         It is set up as the store's own is: explicit transactions, full syncs, foreign keys. While
-        one of its transactions is open that wrote, or began with ``BEGIN IMMEDIATE``, nothing else
+        one of its transactions is open that wrote, or began with `BEGIN IMMEDIATE`, nothing else
         is written, renewals included: keep them short.
 
         Raises:
@@ -126,11 +126,11 @@ class Database:
         """Check, inside a transaction of your own, that `epoch` still leads its group.
 
         What the transaction writes is committed only if no other leader was elected before its
-        commit: begun with ``BEGIN IMMEDIATE`` it holds the lock that an election needs. A leader
+        commit: begun with `BEGIN IMMEDIATE` it holds the lock that an election needs. A leader
         that is stepping down passes while its term's lease lasts: it is finishing.
 
         Args:
-            connection: A connection to the store's file, in a transaction; see :meth:`connect`.
+            connection: A connection to the store's file, in a transaction; see `connect`.
             group_id: The group.
             epoch: The epoch under which the caller leads.
 

@@ -49,7 +49,7 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def mapped_error(error: Exception, path: Path) -> ElectionError | None:
-    """What the port calls an error of the driver or the system; ``None`` for any other."""
+    """What the port calls an error of the driver or the system; `None` for any other."""
     if isinstance(error, sqlite3.Error):
         code = _code(error)
         if code in _UNAVAILABLE:

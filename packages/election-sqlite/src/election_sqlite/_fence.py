@@ -30,7 +30,7 @@ async def check_fence(
     path: Path,
     now: Callable[[], datetime],
 ) -> datetime:
-    """See :meth:`election_sqlite.SqliteStore.fence`."""
+    """See [`fence`][election_sqlite.SqliteStore.fence]."""
     if not connection.in_transaction:
         raise Invalid(
             "fence: the connection is in no transaction; execute BEGIN IMMEDIATE first, and write"

@@ -113,7 +113,7 @@ def find_runner_row(connection: sqlite3.Connection, runner_id: str) -> Runner | 
 
 
 def load(transaction: Transaction, group_id: str) -> Snapshot:
-    """See :meth:`election_core.ports.Store.load`."""
+    """See [`load`][election_core.ports.Store.load]."""
     connection = transaction.connection
     group, revision = find_group(connection, group_id)
     return Snapshot(
@@ -128,7 +128,7 @@ def load(transaction: Transaction, group_id: str) -> Snapshot:
 def commit(
     transaction: Transaction, changes: Changes, *, expected_revision: int, commit_id: str
 ) -> Committed:
-    """See :meth:`election_core.ports.Store.commit`."""
+    """See [`commit`][election_core.ports.Store.commit]."""
     connection = transaction.connection
     row = connection.execute(
         "SELECT revision, commit_id, commit_revision, commit_at FROM election_group WHERE id = ?",

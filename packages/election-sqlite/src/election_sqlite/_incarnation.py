@@ -4,7 +4,7 @@ A database that is a copy, or older than what is known of it, may lack its newes
 that were granted, jobs that were settled. It becomes a new *incarnation*: all terms end, no grant
 is made for the longest lease, and every epoch jumps ahead of any that may have been granted.
 
-What is known of a database beyond itself is in a small file beside it, ``<db>.high-water``,
+What is known of a database beyond itself is in a small file beside it, `<db>.high-water`,
 rewritten after the commits that matter. It needs no sync of its own: what it tells was durable
 before, so a lost or torn one tells less and never too much.
 """
@@ -45,7 +45,7 @@ class HighWater:
 
     @classmethod
     def read(cls, database: Path) -> HighWater | None:
-        """What is known of a database; ``None`` without a file that can be read."""
+        """What is known of a database; `None` without a file that can be read."""
         try:
             document = json.loads(cls.path(database).read_text(encoding="utf-8"))
             known = cls(

@@ -25,7 +25,7 @@ CHANGING = JOB[_FIRST:_BEHIND]
 
 
 def record_of(row: _Row) -> JobRecord:
-    """The job in the columns of :data:`JOB`."""
+    """The job in the columns of `JOB`."""
     (
         seq, id_, group_id, runner_id, kind, payload, priority, max_attempts, created_at, state,
         attempts, available_at, started_at, finished_at, claimed_by, epoch, cancel_requested,
@@ -75,7 +75,7 @@ def record_of(row: _Row) -> JobRecord:
 
 
 def job_values(record: JobRecord) -> _Row:
-    """A job as the columns of :data:`JOB`."""
+    """A job as the columns of `JOB`."""
     job, claim, settled = record.job, record.claim, record.settled
     return (
         record.seq,
@@ -110,5 +110,5 @@ def job_values(record: JobRecord) -> _Row:
 
 
 def changing_values(record: JobRecord) -> _Row:
-    """A job as the columns of :data:`CHANGING`."""
+    """A job as the columns of `CHANGING`."""
     return job_values(record)[_FIRST:_BEHIND]

@@ -85,7 +85,7 @@ def _find(connection: sqlite3.Connection, job_id: str) -> JobRecord:
 
 
 def find_job(transaction: Transaction, job_id: str) -> Job:
-    """See :meth:`election_core.ports.JobStore.job`."""
+    """See [`job`][election_core.ports.JobStore.job]."""
     return _find(transaction.connection, job_id).job
 
 
@@ -97,7 +97,7 @@ def enqueue(
     job_id: str,
     idempotency_key: str | None,
 ) -> Enqueued:
-    """See :meth:`election_core.ports.JobStore.enqueue`."""
+    """See [`enqueue`][election_core.ports.JobStore.enqueue]."""
     connection = transaction.connection
     group, _ = find_group(connection, group_id)
     if group.deleted_at is not None:
@@ -136,7 +136,7 @@ def claim(
     limit: int,
     tokens: Sequence[str],
 ) -> Claimed:
-    """See :meth:`election_core.ports.JobStore.claim`."""
+    """See [`claim`][election_core.ports.JobStore.claim]."""
     connection, at = transaction.connection, transaction.at
     runner = find_runner_row(connection, runner_id)
     session = None if runner is None else runner.session
@@ -187,7 +187,7 @@ def _as_of_then(token: str, job: str, payload: str) -> ClaimedJob:
 
 
 def settle(transaction: Transaction, job_id: str, token: str, settlement: Settlement) -> Job:
-    """See :meth:`election_core.ports.JobStore.settle`."""
+    """See [`settle`][election_core.ports.JobStore.settle]."""
     connection, at = transaction.connection, transaction.at
     record = _find(connection, job_id)
     if repeats(record, token, settlement.outcome):
@@ -203,7 +203,7 @@ def settle(transaction: Transaction, job_id: str, token: str, settlement: Settle
 
 
 def cancel(transaction: Transaction, job_id: str) -> Job:
-    """See :meth:`election_core.ports.JobStore.cancel`."""
+    """See [`cancel`][election_core.ports.JobStore.cancel]."""
     connection = transaction.connection
     record = _find(connection, job_id)
     cancelled = cancel_job(record, transaction.at)

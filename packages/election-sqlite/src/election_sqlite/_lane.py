@@ -1,12 +1,12 @@
 """One connection, the thread it lives in, and the order in which calls get there.
 
-``aiosqlite`` runs each *statement* in a thread, and each await between two of them is a place where
+`aiosqlite` runs each *statement* in a thread, and each await between two of them is a place where
 a caller can be cancelled inside a transaction, with its lock held. Here a whole transaction is one
 synchronous function that runs in the connection's thread: a cancelled caller can stop it before it
-begins or let it finish, and nothing in between. ``aiosqlite`` offers no public way to run a
+begins or let it finish, and nothing in between. `aiosqlite` offers no public way to run a
 function in its thread, and its queue knows no priorities, so bulk work would hold up renewals;
-hence a thread of our own around a plain :mod:`sqlite3` connection. Programs that embed the store
-use ``aiosqlite`` for their own transactions, see :meth:`election_sqlite.SqliteStore.connect`.
+hence a thread of our own around a plain `sqlite3` connection. Programs that embed the store
+use `aiosqlite` for their own transactions, see [`connect`][election_sqlite.SqliteStore.connect].
 """
 
 from __future__ import annotations
@@ -141,7 +141,7 @@ class Lane:
         await stopped
 
     def _next(self) -> _Call[Any] | None:
-        """The call whose turn it is; ``None`` when there will be no more."""
+        """The call whose turn it is; `None` when there will be no more."""
         with self._change:
             while True:
                 ready = [u for u in Urgency if self._waiting[u]]

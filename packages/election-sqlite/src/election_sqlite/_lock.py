@@ -17,7 +17,7 @@ __all__ = ["locked"]
 
 @contextmanager
 def locked(database: Path) -> Iterator[None]:
-    """Hold ``<database>.lock``; the system frees it with the process, however that ends.
+    """Hold `<database>.lock`; the system frees it with the process, however that ends.
 
     The file stays behind: to delete it would let two processes lock two files of one name.
 

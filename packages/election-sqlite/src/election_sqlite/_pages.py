@@ -103,7 +103,7 @@ def _check_living(connection: sqlite3.Connection, group_id: str) -> None:
 
 
 def find_runner(transaction: Transaction, runner_id: str) -> RunnerInfo:
-    """See :meth:`election_core.ports.Store.find_runner`."""
+    """See [`find_runner`][election_core.ports.Store.find_runner]."""
     runner = find_runner_row(transaction.connection, runner_id)
     if runner is None:
         raise NotFound(f"no runner {runner_id!r}")
@@ -111,7 +111,7 @@ def find_runner(transaction: Transaction, runner_id: str) -> RunnerInfo:
 
 
 def groups(transaction: Transaction, cursor: str | None, limit: int) -> Page[GroupInfo]:
-    """See :meth:`election_core.ports.Store.groups`."""
+    """See [`groups`][election_core.ports.Store.groups]."""
     (after,) = ("",) if cursor is None else read_cursor(cursor, str)
     rows = transaction.connection.execute(
         f"SELECT {columns(GROUP, 'g')}, r.term_expires_at FROM election_group AS g"
@@ -130,7 +130,7 @@ def groups(transaction: Transaction, cursor: str | None, limit: int) -> Page[Gro
 def runners(
     transaction: Transaction, group_id: str, cursor: str | None, limit: int
 ) -> Page[RunnerInfo]:
-    """See :meth:`election_core.ports.Store.runners`."""
+    """See [`runners`][election_core.ports.Store.runners]."""
     _check_living(transaction.connection, group_id)
     since, after = (-_MOST, "") if cursor is None else read_cursor(cursor, int, str)
     rows = transaction.connection.execute(
@@ -153,7 +153,7 @@ def jobs(
     cursor: str | None,
     limit: int,
 ) -> Page[Job]:
-    """See :meth:`election_core.ports.JobStore.jobs`."""
+    """See [`jobs`][election_core.ports.JobStore.jobs]."""
     _check_living(transaction.connection, group_id)
     (after,) = (0,) if cursor is None else read_cursor(cursor, int)
     one_state = "" if state is None else " AND state = ?4"
@@ -170,7 +170,7 @@ def jobs(
 def events(
     transaction: Transaction, group_id: str | None, after: int | None, limit: int
 ) -> list[Event]:
-    """See :meth:`election_core.ports.Store.events`."""
+    """See [`events`][election_core.ports.Store.events]."""
     connection = transaction.connection
     if group_id is None:
         row = connection.execute("SELECT events_pruned FROM election_meta").fetchone()
@@ -191,7 +191,7 @@ def events(
 
 
 def census(transaction: Transaction) -> Census:
-    """See :meth:`election_core.ports.Store.census`."""
+    """See [`census`][election_core.ports.Store.census]."""
     groups, led, runners, live = transaction.connection.execute(
         """
         SELECT
@@ -207,6 +207,6 @@ def census(transaction: Transaction) -> Census:
 
 
 def job_counts(transaction: Transaction) -> dict[str, int]:
-    """See :meth:`election_core.ports.JobStore.job_counts`."""
+    """See [`job_counts`][election_core.ports.JobStore.job_counts]."""
     rows = transaction.connection.execute("SELECT state, count(*) FROM election_job GROUP BY state")
     return dict(rows.fetchall())

@@ -47,7 +47,7 @@ DELETE FROM election_token WHERE id IN (
 
 
 def prune(transaction: Transaction, limit: int) -> int:
-    """See :meth:`election_core.ports.Store.prune`."""
+    """See [`prune`][election_core.ports.Store.prune]."""
     connection = transaction.connection
     at = micros(transaction.at)
     # What is pruned must be known before it is gone: a cursor before it is refused.

@@ -98,7 +98,7 @@ class _Holder:
 
 
 def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
-    """See :meth:`election_core.ports.Store.beat`."""
+    """See [`beat`][election_core.ports.Store.beat]."""
     connection, at = transaction.connection, transaction.at
     holders, leases = _holders(connection, [beat.runner_id for beat in beats])
     current = {holder.session.id for holder in holders.values()}
@@ -166,7 +166,7 @@ def _renewed(session: Session, beat: Beat, at: datetime, lease: timedelta) -> Se
 
 
 def pulse(transaction: Transaction, runner_id: str, session_id: str) -> Beaten:
-    """See :meth:`election_core.ports.Store.pulse`."""
+    """See [`pulse`][election_core.ports.Store.pulse]."""
     connection = transaction.connection
     holders, leases = _holders(connection, [runner_id])
     holder = holders.get(runner_id)
@@ -236,7 +236,7 @@ def find_ended(
     session_id: str | None = None,
     key: str | None = None,
 ) -> EndedSession | None:
-    """See :meth:`election_core.ports.Store.ended_session`."""
+    """See [`ended_session`][election_core.ports.Store.ended_session]."""
     row: tuple[Any, ...] | None = connection.execute(
         f"SELECT {columns(ENDED_SESSION)} FROM election_ended_session WHERE runner_id = ?1"
         " AND (session_id = ?2 OR session_key = ?3) ORDER BY ended_at DESC, rowid DESC LIMIT 1",
@@ -246,7 +246,7 @@ def find_ended(
 
 
 def due(transaction: Transaction, limit: int) -> Due:
-    """See :meth:`election_core.ports.Store.due`."""
+    """See [`due`][election_core.ports.Store.due]."""
     at = micros(transaction.at)
     rows = transaction.connection.execute(_DUE, (at, limit)).fetchall()
     next_at = transaction.connection.execute(_NEXT, (at,)).fetchone()[0]
@@ -254,7 +254,7 @@ def due(transaction: Transaction, limit: int) -> Due:
 
 
 def mark(transaction: Transaction, tick: timedelta) -> Mark:
-    """See :meth:`election_core.ports.Store.mark`."""
+    """See [`mark`][election_core.ports.Store.mark]."""
     connection, at = transaction.connection, transaction.at
     known = connection.execute("SELECT mark_at IS NOT NULL FROM election_meta").fetchone()[0]
     refreshed = refresh_mark(read_mark(connection, at) if known else None, at, tick)

@@ -87,7 +87,7 @@ def _settings(text: str) -> Settings:
 
 
 def group_of(row: _Row) -> Group:
-    """The group in the columns of :data:`GROUP`."""
+    """The group in the columns of `GROUP`."""
     (
         id_, settings, _, _, _, created_at, epoch, term_epoch, runner_id, session_id, elected_at,
         kind, reason, ended, ended_at, pin, handover, barrier, decided_at, look_again_at,
@@ -121,7 +121,7 @@ def group_of(row: _Row) -> Group:
 
 
 def group_values(group: Group) -> _Row:
-    """A group as the columns of :data:`GROUP`."""
+    """A group as the columns of `GROUP`."""
     term = group.term
     settings = group.settings
     return (
@@ -150,7 +150,7 @@ def group_values(group: Group) -> _Row:
 
 
 def runner_of(row: _Row) -> Runner:
-    """The runner in the columns of :data:`RUNNER` and :data:`SESSION`."""
+    """The runner in the columns of `RUNNER` and `SESSION`."""
     (
         id_, group_id, name, created_at, platform, labels, version, key_hash, taints, drain,
         steady_since, opened,
@@ -173,7 +173,7 @@ def runner_of(row: _Row) -> Runner:
 
 
 def runner_values(runner: Runner) -> _Row:
-    """A runner as the columns of :data:`RUNNER`."""
+    """A runner as the columns of `RUNNER`."""
     return (
         runner.id,
         runner.group_id,
@@ -191,7 +191,7 @@ def runner_values(runner: Runner) -> _Row:
 
 
 def session_of(row: _Row) -> Session | None:
-    """The session in the columns of :data:`SESSION`, if there is one."""
+    """The session in the columns of `SESSION`, if there is one."""
     (
         id_, key, opened_at, lease_expires_at, ready, seq, healthy_since, held_epoch,
         term_expires_at, step_down_at, standing_version,
@@ -214,7 +214,7 @@ def session_of(row: _Row) -> Session | None:
 
 
 def session_values(session: Session | None) -> _Row:
-    """A session as the columns of :data:`SESSION`."""
+    """A session as the columns of `SESSION`."""
     if session is None:
         return (None,) * len(SESSION)
     return (
@@ -233,7 +233,7 @@ def session_values(session: Session | None) -> _Row:
 
 
 def ended_session_of(row: _Row) -> EndedSession:
-    """The end of a session in the columns of :data:`ENDED_SESSION`."""
+    """The end of a session in the columns of `ENDED_SESSION`."""
     runner_id, session_id, key, how, ended_at = row
     return EndedSession(
         runner_id=runner_id, session_id=session_id, key=key, how=Ended(how), at=moment(ended_at)
@@ -241,7 +241,7 @@ def ended_session_of(row: _Row) -> EndedSession:
 
 
 def event_of(row: _Row) -> Event:
-    """The event in the columns of :data:`EVENT`."""
+    """The event in the columns of `EVENT`."""
     id_, group_id, happened_at, kind, epoch, runner_id, reason, actor, details = row
     return Event(
         id=id_,
@@ -257,7 +257,7 @@ def event_of(row: _Row) -> Event:
 
 
 def event_values(event: Event) -> _Row:
-    """An event as the columns of :data:`EVENT`, behind its id."""
+    """An event as the columns of `EVENT`, behind its id."""
     return (
         event.group_id,
         micros(event.at),
@@ -271,7 +271,7 @@ def event_values(event: Event) -> _Row:
 
 
 def token_of(row: _Row) -> Token:
-    """The token in the columns of :data:`TOKEN`."""
+    """The token in the columns of `TOKEN`."""
     id_, kind, group_id, runner_id, created_at, expires_at = row
     return Token(
         id=id_,

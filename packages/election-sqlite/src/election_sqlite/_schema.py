@@ -106,7 +106,7 @@ def configure(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def migrate(connection: sqlite3.Connection, version: int) -> None:
-    """Bring a database from `version`, which :func:`check` found, to this one, in a transaction."""
+    """Bring a database from `version`, which `check` found, to this one, in a transaction."""
     for script in _migrations()[version:]:
         for statement in _statements(script):
             connection.execute(statement)
@@ -122,7 +122,7 @@ def migrate(connection: sqlite3.Connection, version: int) -> None:
 
 
 def _statements(script: str) -> Iterator[str]:
-    """The statements of a script; :meth:`sqlite3.Connection.executescript` commits first."""
+    """The statements of a script; `executescript` would commit first."""
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line

@@ -46,9 +46,9 @@ __all__ = ["SqliteStore"]
 
 
 class SqliteStore(Database, Store, JobStore, AccessStore):
-    """Groups, jobs and tokens in one SQLite file; see :mod:`election_core.ports` for each method.
+    """Groups, jobs and tokens in one SQLite file; each method does what `election_core.ports` says.
 
-    Use :meth:`open`. Every commit is on the disk before it is answered. Reads have a connection of
+    Use `open`. Every commit is on the disk before it is answered. Reads have a connection of
     their own and never wait for a write; among those that wait for the writing connection, renewals
     go first.
     """

@@ -21,7 +21,7 @@ __all__ = ["add_token", "find_token", "revoke_token", "tokens"]
 
 
 def add_token(transaction: Transaction, stored: StoredToken, ttl: timedelta | None) -> Token:
-    """See :meth:`election_core.ports.AccessStore.add_token`."""
+    """See [`add_token`][election_core.ports.AccessStore.add_token]."""
     connection, at = transaction.connection, transaction.at
     token = stored.token
     if token.group_id is not None:
@@ -54,7 +54,7 @@ def add_token(transaction: Transaction, stored: StoredToken, ttl: timedelta | No
 
 
 def find_token(transaction: Transaction, digest: bytes) -> Token | None:
-    """See :meth:`election_core.ports.AccessStore.find_token`."""
+    """See [`find_token`][election_core.ports.AccessStore.find_token]."""
     row: tuple[Any, ...] | None = transaction.connection.execute(
         f"SELECT {columns(TOKEN)} FROM election_token"
         " WHERE digest = ? AND (expires_at IS NULL OR expires_at > ?)",
@@ -64,7 +64,7 @@ def find_token(transaction: Transaction, digest: bytes) -> Token | None:
 
 
 def tokens(transaction: Transaction, cursor: str | None, limit: int) -> Page[Token]:
-    """See :meth:`election_core.ports.AccessStore.tokens`."""
+    """See [`tokens`][election_core.ports.AccessStore.tokens]."""
     (after,) = ("",) if cursor is None else read_cursor(cursor, str)
     rows = transaction.connection.execute(
         f"SELECT {columns(TOKEN)} FROM election_token WHERE id > ? ORDER BY id LIMIT ?",
@@ -74,7 +74,7 @@ def tokens(transaction: Transaction, cursor: str | None, limit: int) -> Page[Tok
 
 
 def revoke_token(transaction: Transaction, token_id: str) -> None:
-    """See :meth:`election_core.ports.AccessStore.revoke_token`."""
+    """See [`revoke_token`][election_core.ports.AccessStore.revoke_token]."""
     cursor = transaction.connection.execute("DELETE FROM election_token WHERE id = ?", (token_id,))
     if not cursor.rowcount:
         raise NotFound(f"no token {token_id!r}")

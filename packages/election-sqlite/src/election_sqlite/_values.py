@@ -33,20 +33,20 @@ def moment(value: int) -> datetime: ...
 @overload
 def moment(value: int | None) -> datetime | None: ...
 def moment(value: int | None) -> datetime | None:
-    """The time that :func:`micros` wrote."""
+    """The time that `micros` wrote."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
 def span(value: int) -> timedelta:
-    """The duration that :func:`micros` wrote."""
+    """The duration that `micros` wrote."""
     return timedelta(microseconds=value)
 
 
 def dump(value: object) -> str:
-    """A value as compact JSON, in the form that :func:`election_core.encode` gives it.
+    """A value as compact JSON, in the form that [`encode`][election_core.encode] gives it.
 
     Raises:
-        Invalid: A string holds NUL, which :func:`parse` would not read back.
+        Invalid: A string holds NUL, which `parse` would not read back.
     """
     text = json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
     if "\\u0000" in text and "\0" in str(json.loads(text, object_hook=_flat)):
@@ -59,5 +59,5 @@ def _flat(value: dict[str, object]) -> str:
 
 
 def parse(cls: type[T], text: str) -> T:
-    """The value that :func:`dump` wrote."""
+    """The value that `dump` wrote."""
     return decode(cls, json.loads(text))

@@ -32,7 +32,11 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 @pytest.fixture
 def up(processes: Processes) -> Callable[[str], Child]:
     """Starts a process that does something and then says that it is up."""
-    return lambda setup="": processes.start("child", statement(f"{setup}\n{UP}"))
+
+    def up(setup: str) -> Child:
+        return processes.start("child", statement(f"{setup}\n{UP}"))
+
+    return up
 
 
 def gone(pid: int) -> bool:

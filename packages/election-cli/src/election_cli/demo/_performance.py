@@ -119,7 +119,7 @@ async def _perform(performance: Performance, processes: Processes, timeline: Tim
         try:
             evidence = await _read_store(performance, group, enqueued)
         except (ElectionError, TimeoutError) as error:
-            broken.append(f"the store could not be read: {error or 'it took too long'}")
+            broken.append(f"the store could not be read: {str(error) or 'it took too long'}")
         if broken:
             evidence = evolve(evidence, complete=False)
         else:

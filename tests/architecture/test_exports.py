@@ -45,11 +45,11 @@ def test_all_names_exist(module: ModuleType) -> None:
 def test_nothing_public_is_left_out(module: ModuleType) -> None:
     """A public class or function is named in the `__all__` of the module that offers it."""
     gives_others = (module.__file__ or "").endswith("__init__.py")
-    package_name = module.__name__.partition(".")[0]
 
     def is_ours(value: object) -> bool:
         home: str = getattr(value, "__module__", None) or ""
-        return home == module.__name__ or (gives_others and home.partition(".")[0] == package_name)
+        below = gives_others and home.startswith(f"{module.__name__}.")
+        return home == module.__name__ or below
 
     ours = {name for name, value in vars(module).items() if name[0] != "_" and is_ours(value)}
     assert ours - set(module.__all__) == set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 import click
 
@@ -165,7 +166,7 @@ def _handover(info: GroupInfo, names: Mapping[str, str]) -> str | None:
 def _settings(info: GroupInfo) -> dict[str, str | None]:
     settings = info.settings
     policy = " ".join(
-        f"{name}={_option(value)}"
+        _option(name, value)
         for name, value in sorted(settings.policy.options.items())
         if value not in ({}, [])
     )
@@ -184,11 +185,17 @@ def _settings(info: GroupInfo) -> dict[str, str | None]:
     }
 
 
-def _option(value: object) -> object:
+def _option(name: str, value: object) -> str:
+    """An option of a policy in short."""
     value = encode(value)
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={inner}" for key, inner in sorted(value.items()))
-    return str(value).lower() if isinstance(value, bool) else value
+        value = ",".join(f"{key}={inner}" for key, inner in sorted(value.items()))
+    elif isinstance(value, bool):
+        value = str(value).lower()
+    elif isinstance(value, int | float) and name.endswith("_seconds"):
+        name = name.removesuffix("_seconds")
+        value = write_duration(timedelta(seconds=value))
+    return f"{name}={value}"
 
 
 def _given(toleration: object) -> dict[str, object]:

@@ -27,7 +27,7 @@ from election_core import (
 )
 from election_core.engine import Engine
 from election_ctl_api._access import Gate
-from election_ctl_api._answers import API_VERSION, problem_response
+from election_ctl_api._answers import API_VERSION, Reply, problem_response
 from election_ctl_api._logging import log, without_secrets
 from election_ctl_api._metrics import Metrics
 from election_ctl_api._operations import Operation, Services
@@ -66,9 +66,8 @@ def create_app(
         metrics=metrics or Metrics(),
     )
     refuse = _Refusals(services.metrics)
-    handlers: list[ControllerRouterHandler] = [_bind(each, services) for each in OPERATIONS]
     return Litestar(
-        handlers,
+        _handlers(services),
         before_send=[_Sent(services.metrics)],
         debug=False,
         exception_handlers={Exception: refuse, HTTPException: refuse},
@@ -78,17 +77,39 @@ def create_app(
     )
 
 
-def _bind(operation: Operation, services: Services) -> HTTPRouteHandler:
+def _handlers(services: Services) -> list[ControllerRouterHandler]:
+    """A handler for each route; the first of each path answers `OPTIONS` too.
+
+    Litestar's own answer to `OPTIONS` knows only some of a path's methods.
+    """
+    methods: dict[str, list[str]] = {}
+    for operation in OPERATIONS:
+        methods.setdefault(operation.path, []).append(operation.method)
+    found: list[ControllerRouterHandler] = []
+    for operation in OPERATIONS:
+        allowed = methods.pop(operation.path, None)
+        options = None
+        if allowed is not None:
+            allow = ", ".join([*allowed, "OPTIONS"])
+            options = Reply(b"", status=204, headers=[(b"allow", allow.encode())])
+        found.append(_bind(operation, services, options))
+    return found
+
+
+def _bind(operation: Operation, services: Services, options: Reply | None) -> HTTPRouteHandler:
     """A route's handler for these services."""
 
     async def handle(request: HttpRequest) -> ASGIApp:
+        if options is not None and request.method == "OPTIONS":
+            return options
         return await operation.run(request.scope, request.receive, services)
 
     handle.__name__ = handle.__qualname__ = operation.name
     path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
-    return HTTPRouteHandler(
-        path, http_method=HttpMethod(operation.method), name=operation.name, status_code=200
-    )(handle)
+    methods = [HttpMethod(operation.method)]
+    if options is not None:
+        methods.append(HttpMethod.OPTIONS)
+    return HTTPRouteHandler(path, http_method=methods, name=operation.name, status_code=200)(handle)
 
 
 class _Sent:

@@ -116,7 +116,7 @@ class Timeline:
         self._jobs = jobs
 
     def _line(self, who: str, what: Text) -> None:
-        line = Text(f"{self.elapsed:5.1f} s  ", style="dim")
+        line = Text().append(f"{self.elapsed:5.1f} s  ", style="dim")
         line.append(f"{who:<8}  ", style=self._colour(who))
         line.append_text(what)
         self._console.print(line, soft_wrap=True, highlight=False)

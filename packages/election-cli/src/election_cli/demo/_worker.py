@@ -115,7 +115,7 @@ def main() -> None:
     for option in ("url", "group", "name", "runner-id", "folder"):
         parser.add_argument(f"--{option}", required=True)
     given = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
     anyio.run(_work, given.url, given.group, given.name, given.runner_id, Path(given.folder))
 
 

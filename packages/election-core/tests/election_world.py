@@ -15,6 +15,7 @@ from election_cases import NOW, span
 from election_core import (
     Command,
     Decide,
+    Event,
     Leave,
     OldestActive,
     OpenSession,
@@ -138,9 +139,14 @@ class World:
         return self.snapshot.group.epoch
 
     @property
+    def history(self) -> list[Event]:
+        """All events so far."""
+        return done(self.store.events(GROUP, limit=100_000))
+
+    @property
     def kinds(self) -> list[str]:
         """The kinds of all events so far."""
-        return [event.kind for event in done(self.store.events(GROUP, limit=100_000))]
+        return [event.kind for event in self.history]
 
     def runner(self, runner_id: str) -> Runner:
         """A runner that exists."""

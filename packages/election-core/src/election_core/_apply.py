@@ -34,7 +34,7 @@ from election_core._events import EventKind
 from election_core._policy import Policy
 from election_core._state import EPOCH_JUMP, Drain, Kind, Pin, Runner, Session
 from election_core._states import Ended, SessionState, session_state, term_live
-from election_core._taints import Taint
+from election_core._taints import Taint, excluding
 
 __all__ = ["apply"]
 
@@ -177,7 +177,8 @@ def _taint(draft: Draft, command: TaintRunner) -> None:
     if old and evolve(old[0], created_at=new.created_at) == new:
         return  # said before, word for word
     others = tuple(t for t in runner.taints if t not in old)
-    draft.put(evolve(runner, taints=(*others, new)))
+    steady = draft.at if _freed(old) and not excluding(new) else runner.steady_since
+    draft.put(evolve(runner, taints=(*others, new), steady_since=steady))
     draft.note(
         EventKind.TAINTED,
         runner_id=runner.id,
@@ -190,6 +191,11 @@ def _taint(draft: Draft, command: TaintRunner) -> None:
             "expires_at": None if new.expires_at is None else new.expires_at.isoformat(),
         },
     )
+
+
+def _freed(gone: list[Taint]) -> bool:
+    """Whether any of the taints that go kept its runner from being elected."""
+    return any(excluding(taint) for taint in gone)
 
 
 def _untaint(draft: Draft, command: Untaint) -> None:
@@ -206,7 +212,8 @@ def _untaint(draft: Draft, command: Untaint) -> None:
             )
         return
     left = tuple(t for t in runner.taints if t not in gone)
-    draft.put(evolve(runner, taints=left, steady_since=draft.at))
+    steady = draft.at if _freed(gone) else runner.steady_since
+    draft.put(evolve(runner, taints=left, steady_since=steady))
     for taint in gone:
         draft.note(
             EventKind.UNTAINTED,

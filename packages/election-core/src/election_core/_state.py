@@ -281,8 +281,10 @@ def refresh_mark(mark: Mark | None, at: datetime, tick: timedelta) -> Mark:
     if mark.gap(at):
         outages = (*outages, Outage(mark.at, at))
         if len(outages) > _MOST_OUTAGES:
+            # As one they leave as much of a grace as the two did with the time between them.
             first, second = outages[:2]
-            outages = (Outage(first.began, second.ended), *outages[2:])
+            between = second.began - first.ended
+            outages = (Outage(first.began, second.ended - between), *outages[2:])
     longest = grace_until(evolve(mark, outages=outages), LONGEST_LEASE)
     if longest is not None and longest <= at:
         outages = ()

@@ -188,31 +188,39 @@ def _keep(database: Path) -> Path:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     kept = database.with_name(f"{database.name}.before-restore-{stamp}")
+    logs = {}
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        old = database.with_name(database.name + suffix)
+        if old.exists():
+            also = kept.with_name(kept.name + suffix)
+            _link(old, also)
+            if suffix:
+                logs[old] = also
+    _sync_folder(database.parent)
     with suppress(sqlite3.Error, SchemaMismatch):
         _note(database)
-    logs = [
-        log
-        for suffix in ("-wal", "-shm", "-journal")
-        if (log := database.with_name(database.name + suffix)).exists()
-    ]
-    for old in (database, *logs):
-        also = kept.with_name(kept.name + old.name.removeprefix(database.name))
-        try:
-            os.link(old, also)
-        except OSError:  # a file system without links
-            shutil.copy2(old, also)
-            _sync(also)
-    _sync_folder(database.parent)
-    for log in logs:  # it must not be applied to the file that comes
-        log.unlink()
+        for old, also in logs.items():
+            if not old.exists():  # what it held is in the file now
+                also.unlink()
+    for old in logs:  # it must not be applied to the file that comes
+        old.unlink(missing_ok=True)
     _sync_folder(database.parent)
     return kept
+
+
+def _link(old: Path, also: Path) -> None:
+    """Give a file a second name, or copy it where that cannot be."""
+    try:
+        os.link(old, also)
+    except OSError:
+        shutil.copy2(old, also)
+        _sync(also)
 
 
 def _note(database: Path) -> None:
     """Note what the database to be replaced knows, for the one that comes after it.
 
-    Closing its last connection also moves what its log holds into the file.
+    Closing its last connection also moves what its log holds into the file, and deletes the log.
     """
     with closing(connect(database, _PATIENCE)) as connection:
         if check(connection, database):

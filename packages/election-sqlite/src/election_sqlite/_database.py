@@ -113,6 +113,7 @@ class Database:
         """
         timeout = self._busy_timeout.total_seconds()
         with mapped(self._path):
+            self._check_file()
             connection = await aiosqlite.connect(self._path, isolation_level=None, timeout=timeout)
         try:
             with mapped(self._path):

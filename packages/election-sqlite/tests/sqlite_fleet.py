@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import count
+import secrets
 
 from election_core import (
     Command,
@@ -20,12 +20,11 @@ from election_core.ports import Beat, Committed
 from election_sqlite import SqliteStore
 
 _POLICIES = default_policies()
-_COMMITS = count(1)
 
 
 def fresh_commit_id() -> str:
-    """An id that no commit had."""
-    return f"commit-{next(_COMMITS)}"
+    """An id that no commit had, of another process either."""
+    return secrets.token_hex(8)
 
 
 class Fleet:

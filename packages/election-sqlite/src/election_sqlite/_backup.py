@@ -188,33 +188,35 @@ def _keep(database: Path) -> Path:
     """
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
     kept = database.with_name(f"{database.name}.before-restore-{stamp}")
-    logs = {}
+    logs: dict[Path, Path | None] = {}
     for suffix in ("", "-wal", "-shm", "-journal"):
         old = database.with_name(database.name + suffix)
         if old.exists():
             also = kept.with_name(kept.name + suffix)
-            _link(old, also)
+            one_file = _link(old, also)
             if suffix:
-                logs[old] = also
+                logs[old] = also if one_file else None
     _sync_folder(database.parent)
     with suppress(sqlite3.Error, SchemaMismatch):
         _note(database)
-        for old, also in logs.items():
-            if not old.exists():  # what it held is in the file now
-                also.unlink()
+        for old, linked in logs.items():
+            if linked is not None and not old.exists():  # what it held is in the file now
+                linked.unlink()
     for old in logs:  # it must not be applied to the file that comes
         old.unlink(missing_ok=True)
     _sync_folder(database.parent)
     return kept
 
 
-def _link(old: Path, also: Path) -> None:
-    """Give a file a second name, or copy it where that cannot be."""
+def _link(old: Path, also: Path) -> bool:
+    """Give a file a second name, or copy it where that cannot be; whether it has two names now."""
     try:
         os.link(old, also)
     except OSError:
         shutil.copy2(old, also)
         _sync(also)
+        return False
+    return True
 
 
 def _note(database: Path) -> None:

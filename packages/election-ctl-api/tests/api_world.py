@@ -168,7 +168,7 @@ async def running(store: ControlStore | None = None) -> AsyncIterator[World]:
     """An application in this process, without a socket."""
     clock, metrics = Clock(), Metrics()
     kept: ControlStore = store or MemoryStore(clock=clock)
-    async with Engine(kept, tick=timedelta(milliseconds=20), observer=metrics) as engine:
+    async with Engine(kept, observer=metrics) as engine:
         app = create_app(engine, kept, metrics=metrics)
         world = World(
             url="http://test",
@@ -200,9 +200,7 @@ async def listening(store: ControlStore | None = None) -> AsyncIterator[World]:
         bound.set()
 
     async def run() -> None:
-        await serve(
-            kept, on_listening=told, stop=stop, handle_signals=False, tick=timedelta(seconds=0.02)
-        )
+        await serve(kept, on_listening=told, stop=stop, handle_signals=False)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(run)

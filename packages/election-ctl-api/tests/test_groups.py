@@ -264,6 +264,8 @@ async def test_a_pin_is_refused_with_its_reason(world: World) -> None:
     path = f"{GROUPS}/g/leader"
 
     assert (await world.refused("PUT", path, {}))["field"] == "runner_id"
+    forever = {"runner_id": idle.id, "ttl_seconds": -1}
+    assert (await world.refused("PUT", path, forever))["field"] == "ttl_seconds"
     assert (await world.refused("PUT", path, {"runner_id": "none"}))["code"] == "not-found"
     assert (await world.refused("PUT", path, {"runner_id": foreign.id}))["code"] == "not-found"
     assert (await world.refused("PUT", path, {"runner_id": idle.id}))["code"] == "not-eligible"
@@ -328,6 +330,10 @@ async def test_what_if_tells_and_writes_nothing(world: World, index: int) -> Non
         ({"changes": [{"lose": {"runner_id": "r"}, "unpin": {}}]}, "changes[0]"),
         ({"changes": [{"lose": {}}]}, "changes[0].lose.runner_id"),
         ({"changes": [{"explode": {}}]}, "changes[0].explode"),
+        (
+            {"changes": [{"drain": {"runner_id": "r", "timeout_seconds": -1}}]},
+            "changes[0].drain.timeout_seconds",
+        ),
         ({"changes": [{"taint": {"runner_id": "r", "effect": "x"}}]}, "changes[0].taint.effect"),
     ],
 )

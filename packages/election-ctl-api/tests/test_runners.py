@@ -77,6 +77,7 @@ async def test_joining_again_takes_the_instance_key(world: World) -> None:
         ({"name": "a", "labels": {"x": 1}}, "labels.x"),
         ({"name": "a", "labels": []}, "labels"),
         ({"name": "a", "taints": [{"effect": "none"}]}, "taints[0].effect"),
+        ({"name": "a", "taints": [{}, {"ttl_seconds": -1}]}, "taints[1].ttl_seconds"),
         ({"name": "a", "colour": "red"}, "colour"),
     ],
 )
@@ -207,6 +208,8 @@ async def test_a_drain_lasts_until_undrain(world: World) -> None:
         ("taint", {"ttl_seconds": "1"}, "ttl_seconds"),
         ("taint", {"key": ""}, "key"),
         ("taint", {"ttl": 1}, "ttl"),
+        ("taint", {"ttl_seconds": 0}, "ttl_seconds"),
+        ("drain", {"timeout_seconds": -1}, "timeout_seconds"),
         ("untaint", {"force": 1}, "force"),
         ("drain", {"timeout_seconds": True}, "timeout_seconds"),
         ("undrain", {"what": 1}, "what"),

@@ -34,6 +34,7 @@ Header = tuple[bytes, bytes]
 _JSON: Header = (b"content-type", b"application/json")
 _PRIVATE: Header = (b"cache-control", b"no-store")
 _LONGEST_TEXT = 1000
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Reply:
@@ -59,7 +60,7 @@ def json_reply(value: object, *, status: int = 200, headers: Sequence[Header] = 
     """The answer that holds a value; ``204`` holds none."""
     if status == 204:
         return Reply(b"", status=status, headers=(_PRIVATE, *headers))
-    body = json.dumps(encode(value), ensure_ascii=False, separators=(",", ":")).encode()
+    body = _ENCODER.encode(encode(value)).encode()
     return Reply(body, status=status, headers=(_JSON, _PRIVATE, *headers))
 
 

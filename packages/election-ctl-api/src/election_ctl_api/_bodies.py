@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 
-from attrs import asdict, fields, frozen
+from attrs import asdict, fields, frozen, has
 
 from election_core import (
     ClaimedJob,
@@ -51,6 +51,7 @@ __all__ = [
     "SupposedTaint",
     "Supposition",
     "Suppositions",
+    "check_durations",
     "issued",
 ]
 
@@ -58,6 +59,27 @@ __all__ = [
 @frozen(kw_only=True)
 class NoFields:
     """A body that has nothing to say."""
+
+
+def check_durations(value: object, path: str = "") -> None:
+    """Check that what is to last does, and that nobody is given less than no time.
+
+    Raises:
+        Invalid: A ``ttl`` is not more than 0, or a ``timeout`` less.
+    """
+    if isinstance(value, tuple):
+        for index, inner in enumerate(value):
+            check_durations(inner, f"{path}[{index}]")
+    elif has(cls := type(value)):
+        for attribute in fields(cls):
+            name = f"{path}.{attribute.name}".removeprefix(".")
+            inner = getattr(value, attribute.name)
+            if not isinstance(inner, timedelta):
+                check_durations(inner, name)
+            elif attribute.name == "ttl" and inner <= timedelta():
+                raise Invalid(f"{name}_seconds: more than 0 is wanted", field=f"{name}_seconds")
+            elif attribute.name == "timeout" and inner < timedelta():
+                raise Invalid(f"{name}_seconds: 0 or more is wanted", field=f"{name}_seconds")
 
 
 # Groups.

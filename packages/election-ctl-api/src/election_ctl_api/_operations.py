@@ -19,6 +19,7 @@ from election_core import ElectionError, NotFound, decode
 from election_core.engine import Engine
 from election_ctl_api._access import Access, Caller, Gate
 from election_ctl_api._answers import Reply, json_reply
+from election_ctl_api._bodies import check_durations
 from election_ctl_api._metrics import Metrics
 from election_ctl_api._reading import (
     MAX_LIMIT,
@@ -221,6 +222,8 @@ class Operation:
             return self._answer(await self.function(call))
         document = read_document(await read_body(scope, receive))
         body: object = decode(self.body, document, lenient=self.lenient)
+        if not self.lenient:
+            check_durations(body)
         if not self.waits or call.wait <= _NOW:
             return self._answer(await self.function(call, body))
         with services.metrics.waiting():

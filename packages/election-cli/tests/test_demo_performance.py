@@ -95,6 +95,23 @@ def test_a_script_without_end_is_ended(tmp_path: Path, monkeypatch: pytest.Monke
     assert "did not come to its end within 4 s; it was at: " in broken
 
 
+def test_a_store_that_cannot_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the store nothing can be checked, so nothing passes."""
+
+    async def play(stage: Stage) -> None:
+        await stage.enqueue(seconds=0.1)
+        (tmp_path / "election.db").write_bytes(b"no database " * 1000)
+
+    monkeypatch.setattr(_performance, "play", play)
+
+    report = given(tmp_path)
+
+    assert "the store could not be read" in report.broken[-1]
+    assert report.findings.enqueued == 1
+
+
 def test_an_interruption_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

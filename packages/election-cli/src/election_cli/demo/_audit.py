@@ -93,9 +93,9 @@ class Findings:
     """What came out."""
 
     enqueued: int
-    succeeded: int
-    settled_twice: int
-    run_by_non_leader: int
+    succeeded: int = 0
+    settled_twice: int = 0
+    run_by_non_leader: int = 0
     broken: Sequence[str] = field(factory=list)
     """One sentence for each promise that was broken; empty if all were kept."""
 

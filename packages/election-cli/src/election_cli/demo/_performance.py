@@ -6,13 +6,12 @@ import os
 import re
 import secrets
 import signal
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from election_cli.demo._audit import Evidence, Findings, audit, collect
 from election_cli.demo._journal import Journals
@@ -75,56 +74,71 @@ def _interrupted(number: int, frame: FrameType | None) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
+@frozen
+class _Notes:
+    """What is known of a performance without a look at the store."""
+
+    enqueued: list[str] = field(factory=list)
+    refused: dict[str, int] = field(factory=dict)
+    broken: list[str] = field(factory=list)
+
+
 async def _perform(performance: Performance, processes: Processes, timeline: Timeline) -> Report:
     group = f"demo-{secrets.token_hex(4)}"
-    broken: list[str] = []
-    enqueued: list[str] = []
-    refused: dict[str, int] = {}
-    server: Child | None = None
+    notes = _Notes()
+    server = _start_server(performance, processes)
+    timeline.did("server", f"is started (process {server.pid})")
     try:
         with anyio.fail_after(_SCRIPT_LIMIT):
-            server = _start_server(performance, processes)
-            timeline.did("server", f"is started (process {server.pid})")
-            url, token = await _address_and_token(performance, server)
-            async with Client(url, token=token) as client:
-                stage = Stage(
-                    client=client,
-                    url=url,
-                    group=group,
-                    folder=performance.folder,
-                    journals=Journals(performance.folder),
-                    processes=processes,
-                    timeline=timeline,
-                    enqueued=enqueued,
-                )
-                try:
-                    await _on_stage(stage)
-                finally:
-                    with anyio.move_on_after(_METRICS_LIMIT, shield=True):
-                        refused |= refusals(await client.metrics())
+            await _with_server(performance, processes, timeline, server, group, notes)
     except* (BrokenPromise, StartError, ElectionError) as errors:
-        broken += [str(error) for error in _leaves(errors)]
+        notes.broken.extend(str(error) for error in _leaves(errors))
     except* TimeoutError:
-        broken.append(
+        notes.broken.append(
             f"the script did not come to its end within {_SCRIPT_LIMIT:g} s; it was at: "
             f"{timeline.title}"
         )
-    if server is None:
-        return _report(_nothing(enqueued), refused, broken)
     if not await server.stop(within=_SERVER_STOP_LIMIT):
-        broken.append(f"the server did not stop within {_SERVER_STOP_LIMIT:g} s of SIGTERM")
+        notes.broken.append(f"the server did not stop within {_SERVER_STOP_LIMIT:g} s of SIGTERM")
     processes.kill_all()
-    evidence = _nothing(enqueued)
-    if enqueued:
+    evidence = await _evidence(performance, group, notes)
+    findings = Findings(enqueued=len(notes.enqueued)) if evidence is None else audit(evidence)
+    return Report(
+        findings=findings,
+        terms=() if evidence is None else evidence.terms,
+        refused=notes.refused,
+        broken=[*notes.broken, *findings.broken],
+    )
+
+
+async def _with_server(
+    performance: Performance,
+    processes: Processes,
+    timeline: Timeline,
+    server: Child,
+    group: str,
+    notes: _Notes,
+) -> None:
+    """Play the script once the server is up, and ask it in the end what it refused."""
+    url, token = await _address_and_token(performance, server)
+    async with Client(url, token=token) as client:
+        stage = Stage(
+            client=client,
+            url=url,
+            group=group,
+            folder=performance.folder,
+            journals=Journals(performance.folder),
+            processes=processes,
+            timeline=timeline,
+            enqueued=notes.enqueued,
+        )
         try:
-            evidence = await _read_store(performance, group, enqueued)
-        except (ElectionError, TimeoutError) as error:
-            broken.append(f"the store could not be read: {str(error) or 'it took too long'}")
-        if broken:
-            evidence = evolve(evidence, complete=False)
-        else:
-            broken += _too_little(evidence)
-    return _report(evidence, refused, broken)
+            await client.create_group(group, settings={"lease_seconds": LEASE_SECONDS})
+            async with stage.alive():
+                await play(stage)
+        finally:
+            with anyio.move_on_after(_METRICS_LIMIT, shield=True):
+                notes.refused.update(refusals(await client.metrics()))
 
 
 def _start_server(performance: Performance, processes: Processes) -> Child:
@@ -148,44 +162,33 @@ async def _address_and_token(performance: Performance, server: Child) -> tuple[s
     return found[0].rstrip(".:"), token.read_text(encoding="utf-8").strip()
 
 
-async def _on_stage(stage: Stage) -> None:
-    await stage.client.create_group(stage.group, settings={"lease_seconds": LEASE_SECONDS})
-    async with stage.alive():
-        await play(stage)
-
-
-async def _read_store(performance: Performance, group: str, enqueued: Sequence[str]) -> Evidence:
-    with anyio.fail_after(_AUDIT_LIMIT):
-        async with SqliteStore.open(performance.database) as store:
-            return await collect(
-                store,
-                group,
-                enqueued=enqueued,
-                executions=Journals(performance.folder).executions(),
-            )
+async def _evidence(performance: Performance, group: str, notes: _Notes) -> Evidence | None:
+    """What the store and the journals tell; nothing where the store cannot be read."""
+    try:
+        with anyio.fail_after(_AUDIT_LIMIT):
+            async with SqliteStore.open(performance.database) as store:
+                evidence = await collect(
+                    store,
+                    group,
+                    enqueued=notes.enqueued,
+                    executions=Journals(performance.folder).executions(),
+                )
+    except (ElectionError, TimeoutError) as error:
+        notes.broken.append(f"the store could not be read: {str(error) or 'it took too long'}")
+        return None
+    if not notes.broken:
+        notes.broken.extend(_too_little(evidence))
+    return evolve(evidence, complete=not notes.broken)
 
 
 def _too_little(evidence: Evidence) -> list[str]:
+    """A performance that shows too little proves nothing."""
     found = []
     if len(evidence.jobs) < _LEAST_JOBS:
         found.append(f"only {len(evidence.jobs)} jobs were enqueued, not {_LEAST_JOBS}")
     if len(evidence.terms) < _LEAST_TERMS:
         found.append(f"only {len(evidence.terms)} terms were seen, not {_LEAST_TERMS}")
     return found
-
-
-def _nothing(enqueued: Sequence[str]) -> Evidence:
-    return Evidence(enqueued=enqueued, jobs=(), terms=(), executions=())
-
-
-def _report(evidence: Evidence, refused: Mapping[str, int], broken: Sequence[str]) -> Report:
-    findings: Findings = audit(evidence)
-    return Report(
-        findings=findings,
-        terms=evidence.terms,
-        refused=refused,
-        broken=[*broken, *findings.broken],
-    )
 
 
 def refusals(metrics: str) -> dict[str, int]:

@@ -11,10 +11,12 @@ import pytest
 from rich.console import Console
 
 from election_cli.demo import _performance
+from election_cli.demo._audit import Evidence
 from election_cli.demo._performance import Performance, perform, refusals
 from election_cli.demo._report import Report
 from election_cli.demo._stage import Stage
 from election_cli.demo._timeline import Timeline
+from election_core import Unavailable
 
 METRICS = """
 # HELP election_refusals_total Calls refused, by code.
@@ -102,13 +104,16 @@ def test_a_store_that_cannot_be_read_is_told(
 
     async def play(stage: Stage) -> None:
         await stage.enqueue(seconds=0.1)
-        (tmp_path / "election.db").write_bytes(b"no database " * 1000)
+
+    async def collect(*_: object, **__: object) -> Evidence:
+        raise Unavailable("the disk is on fire")
 
     monkeypatch.setattr(_performance, "play", play)
+    monkeypatch.setattr(_performance, "collect", collect)
 
     report = given(tmp_path)
 
-    assert "the store could not be read" in report.broken[-1]
+    assert report.broken == ["the store could not be read: the disk is on fire"]
     assert report.findings.enqueued == 1
 
 

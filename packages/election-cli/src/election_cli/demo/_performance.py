@@ -163,7 +163,9 @@ async def _address_and_token(performance: Performance, server: Child) -> tuple[s
 
 
 async def _evidence(performance: Performance, group: str, notes: _Notes) -> Evidence | None:
-    """What the store and the journals tell; nothing where the store cannot be read."""
+    """What the store and the journals tell; nothing where the store holds or tells nothing."""
+    if not notes.enqueued:
+        return None
     try:
         with anyio.fail_after(_AUDIT_LIMIT):
             async with SqliteStore.open(performance.database) as store:

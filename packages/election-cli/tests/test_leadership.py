@@ -82,7 +82,7 @@ def test_an_explanation_says_who_why_and_until_when(
     assert said.splitlines()[0].startswith(f"cloud leads {group} under epoch 1 since ")
     assert "It was elected because no other runner is eligible; the group had no leader." in said
     assert "As things stand: cloud goes on leading, because no other runner is eligible." in said
-    assert "It is looked at again when something changes, and at 20" in said
+    assert "It is looked at again when something changes or a lease runs out, and at 20" in said
     lines = ballot.splitlines()
     assert lines[0].split() == ["PLACE", "RUNNER", "ELIGIBLE", "WHY", "NOT", "ID"]
     assert lines[1].split() == ["1", "cloud", "yes", "-", ids["cloud"]]
@@ -115,7 +115,7 @@ def test_an_explanation_of_a_vacancy_says_why(election: Run, server: Server, gro
     assert told.code == 0
     assert f"Nobody leads {group} now." in told.out
     assert "because no runner is eligible" in told.out
-    assert "time alone changes nothing" in told.out
+    assert "when something changes or a lease runs out." in told.out
     assert "The group has no runners." in told.err
 
 

@@ -12,6 +12,7 @@ import click
 import pytest
 
 from command_world import Run, environment
+from election_cli._config import KEYS
 from election_cli._exits import ExitCode
 from election_cli._main import _COMMANDS, cli
 
@@ -183,3 +184,14 @@ def test_a_reader_that_leaves_is_no_error(tmp_path: Path) -> None:
 
     assert b"Traceback" not in done.stderr
     assert done.returncode in (0, 1, -signal.SIGPIPE)
+
+
+def test_the_readme_tells_the_exit_codes_and_keys() -> None:
+    """What the package's page says of exit codes and settings is what there is."""
+    page = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+
+    for code in ExitCode:
+        assert f"| {int(code)} | {code.meaning} |" in page
+    for key in KEYS:
+        assert f"`{key}`" in page
+        assert f"`ELECTION_{key.upper()}`" in page

@@ -119,9 +119,9 @@ def _pinned(group: GroupInfo, names: Mapping[str, str]) -> str:
 
 def _looked_at(decision: DecisionInfo) -> str:
     if decision.look_again_at is None:
-        return "It is looked at again when something changes; time alone changes nothing."
+        return "It is looked at again when something changes or a lease runs out."
     return (
-        "It is looked at again when something changes, "
+        "It is looked at again when something changes or a lease runs out, "
         f"and at {when(decision.look_again_at)} because of the time."
     )
 

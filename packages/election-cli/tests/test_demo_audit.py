@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from attrs import evolve, frozen
 
-from election_cli.demo._audit import Evidence, Findings, audit, collect
+from election_cli.demo._audit import Findings, audit
+from election_cli.demo._evidence import Evidence, collect
 from election_cli.demo._journal import Execution
 from election_core import JobOutcome, JobSpec, NewTaint, Settings, Settlement
 from election_core.engine import Engine
@@ -199,6 +200,18 @@ async def test_a_job_that_nobody_enqueued_is_found_out(story: Story) -> None:
     (broken,) = (await doctored.findings()).broken
 
     assert "nobody enqueued it" in broken
+
+
+async def test_what_a_script_that_was_cut_short_left_undone_is_not_held_against_the_store(
+    story: Story,
+) -> None:
+    """Jobs that wait, and one that was not noted down, are no broken promise of such a script."""
+    story.doctor("UPDATE election_job SET state = 'queued' WHERE id = ?", story.enqueued[-1])
+    doctored = evolve(story, enqueued=story.enqueued[1:])
+    evidence = await doctored.evidence()
+
+    assert len(audit(evidence).broken) == 2
+    assert audit(evolve(evidence, complete=False)).broken == []
 
 
 STRANGERS: dict[str, Callable[[Execution], Execution]] = {

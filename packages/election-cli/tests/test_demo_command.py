@@ -11,7 +11,8 @@ from click.testing import CliRunner, Result
 
 from election_cli._exits import ExitCode
 from election_cli.demo import _performance, command
-from election_cli.demo._audit import Findings, TermRecord
+from election_cli.demo._audit import Findings
+from election_cli.demo._evidence import TermRecord
 from election_cli.demo._performance import Performance
 from election_cli.demo._report import Report
 from election_cli.demo._timeline import Timeline

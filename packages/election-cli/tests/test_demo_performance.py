@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from election_cli.demo import _performance
-from election_cli.demo._audit import Evidence
+from election_cli.demo._evidence import Evidence
 from election_cli.demo._performance import Performance, perform, refusals
 from election_cli.demo._report import Report
 from election_cli.demo._stage import Stage

@@ -118,13 +118,11 @@ class Rehearsal:
         """At once, when no more jobs come."""
         assert not self.enqueueing
 
-    async def enqueue_for_ever(self) -> None:
-        """Until it is cancelled."""
+    async def enqueue_until(self, enough: anyio.Event) -> None:
+        """Until there are enough."""
         self.enqueueing = True
-        try:
-            await anyio.sleep_forever()
-        finally:
-            self.enqueueing = False
+        await enough.wait()
+        self.enqueueing = False
 
 
 async def test_the_acts_are_played_in_order() -> None:

@@ -59,9 +59,10 @@ async def test_a_runner_comes_up_works_and_leaves(stage: Stage) -> None:
         assert await stage.led_by([member], after=0, within=30) is member
         await stage.joined(member, within=30)
 
-        tasks.start_soon(stage.enqueue_for_ever)
+        enough = anyio.Event()
+        tasks.start_soon(stage.enqueue_until, enough)
         await stage.flow(member, 2, within=30)
-        tasks.cancel_scope.cancel()
+        enough.set()
 
     async with stage.alive():
         await stage.until("the history is read", lambda: stage.epoch == 1, within=30)

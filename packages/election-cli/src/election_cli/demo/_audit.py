@@ -9,83 +9,21 @@ each other, or the store itself.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import timedelta
 from itertools import pairwise
-from typing import Protocol
 
 from attrs import field, frozen
 
+from election_cli.demo._evidence import Evidence
 from election_cli.demo._journal import Execution
-from election_core import Event, EventKind, Job, JobState, Kind, Page, RunnerInfo
+from election_core import Job, JobState, Kind
 
-__all__ = ["Evidence", "Findings", "Source", "TermRecord", "audit", "collect", "terms_of"]
+__all__ = ["Findings", "audit"]
 
-MOST_JOBS_A_PAGE = 500
 CLOCK_SLACK = timedelta(milliseconds=20)
 """How far the store's clock, which counts elapsed time from its start, and the wall clock of the
 journals may drift apart within a minute while the system slews the latter."""
-
-
-class Source(Protocol):
-    """What is read of a store; every store of the port has it."""
-
-    async def jobs(
-        self,
-        group_id: str,
-        *,
-        state: JobState | None = None,
-        cursor: str | None = None,
-        limit: int = 100,
-    ) -> Page[Job]:
-        """Jobs in order of enqueueing."""
-        ...
-
-    async def events(
-        self, group_id: str | None, *, after: int | None = None, limit: int = 100
-    ) -> list[Event]:
-        """The history from behind `after`."""
-        ...
-
-    async def runners(
-        self, group_id: str, *, cursor: str | None = None, limit: int = 100
-    ) -> Page[RunnerInfo]:
-        """Runners, oldest first."""
-        ...
-
-
-@frozen(kw_only=True)
-class TermRecord:
-    """One grant of leadership as the history tells it."""
-
-    epoch: int
-    runner_id: str
-    runner: str
-    """The runner's name."""
-    reason: str
-    kind: str
-    leaderless_seconds: float | None
-    """How long nobody was leader before it; ``None`` for the first."""
-    began: datetime
-    ended: datetime | None
-    """When its leader gave it up or its lease ran out; ``None``: not before the last event."""
-
-    def covers(self, at: datetime, slack: timedelta = timedelta()) -> bool:
-        """Whether it was current at `at`, give or take."""
-        return self.began - slack <= at and (self.ended is None or at <= self.ended + slack)
-
-
-@frozen(kw_only=True)
-class Evidence:
-    """Everything that the audit looks at."""
-
-    enqueued: Sequence[str]
-    """The jobs that the control plane said it took."""
-    jobs: Sequence[Job]
-    terms: Sequence[TermRecord]
-    executions: Sequence[Execution]
-    complete: bool = True
-    """Whether the script came to its end, so that no job should be left to do."""
 
 
 @frozen(kw_only=True)
@@ -98,57 +36,6 @@ class Findings:
     run_by_non_leader: int = 0
     broken: Sequence[str] = field(factory=list)
     """One sentence for each promise that was broken; empty if all were kept."""
-
-
-async def collect(
-    source: Source, group_id: str, *, enqueued: Sequence[str], executions: Sequence[Execution]
-) -> Evidence:
-    """Read jobs, runners and history of a group."""
-    jobs: list[Job] = []
-    cursor: str | None = None
-    while True:
-        page = await source.jobs(group_id, cursor=cursor, limit=MOST_JOBS_A_PAGE)
-        jobs += page.items
-        cursor = page.next_cursor
-        if cursor is None:
-            break
-    events: list[Event] = []
-    while more := await source.events(group_id, after=events[-1].id if events else None):
-        events += more
-    names = {runner.id: runner.name for runner in (await source.runners(group_id)).items}
-    return Evidence(
-        enqueued=enqueued, jobs=jobs, terms=terms_of(events, names), executions=executions
-    )
-
-
-def terms_of(events: Iterable[Event], names: Mapping[str, str]) -> list[TermRecord]:
-    """The terms that a history tells of.
-
-    A term ended when its leader was last to be believed, which the election after it says in the
-    seconds that the group was without a leader.
-    """
-    elected = [event for event in events if event.kind == EventKind.ELECTED]
-    ends: list[datetime | None] = [
-        after.at - timedelta(seconds=_leaderless(after) or 0.0) for after in elected[1:]
-    ]
-    return [
-        TermRecord(
-            epoch=event.epoch,
-            runner_id=event.runner_id or "",
-            runner=names.get(event.runner_id or "", event.runner_id or ""),
-            reason=event.reason,
-            kind=str(event.data.get("kind", "")),
-            leaderless_seconds=_leaderless(event),
-            began=event.at,
-            ended=ended,
-        )
-        for event, ended in zip(elected, [*ends, None], strict=False)
-    ]
-
-
-def _leaderless(event: Event) -> float | None:
-    seconds = event.data.get("leaderless_seconds")
-    return float(seconds) if isinstance(seconds, int | float) else None
 
 
 def audit(evidence: Evidence) -> Findings:
@@ -174,7 +61,10 @@ def audit(evidence: Evidence) -> Findings:
 
 
 def _lost(evidence: Evidence) -> list[str]:
-    """Every job that was taken is there and succeeded, and no other is there."""
+    """Every job that was taken is there and succeeded, and no other is there.
+
+    Of a script that was cut short, jobs are left, and the last one may not have been noted down.
+    """
     jobs = {job.id: job for job in evidence.jobs}
     broken = [
         f"job {job_id} was enqueued and is not in the store"
@@ -189,6 +79,7 @@ def _lost(evidence: Evidence) -> list[str]:
     broken += [
         f"job {job_id} is in the store and nobody enqueued it"
         for job_id in jobs.keys() - set(evidence.enqueued)
+        if evidence.complete
     ]
     return broken
 

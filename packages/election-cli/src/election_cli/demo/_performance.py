@@ -13,7 +13,8 @@ from urllib.parse import quote
 import anyio
 from attrs import evolve, field, frozen
 
-from election_cli.demo._audit import Evidence, Findings, audit, collect
+from election_cli.demo._audit import Findings, audit
+from election_cli.demo._evidence import Evidence, collect
 from election_cli.demo._journal import Journals
 from election_cli.demo._processes import Child, Processes, StartError, first_line
 from election_cli.demo._report import Report

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from election_cli.demo._audit import Findings, TermRecord
+from election_cli.demo._audit import Findings
+from election_cli.demo._evidence import TermRecord
 
 __all__ = ["Report"]
 

@@ -19,7 +19,7 @@ __all__ = ["LEASE_SECONDS", "play"]
 LEASE_SECONDS = 2.5
 """Short, so that the demo is. The default of 15 seconds forgives much longer pauses."""
 _LONG_JOB = 1.0
-_TAINT_SECONDS = 10.0
+_TAINT_SECONDS = 15.0
 _LAST_TAINT_SECONDS = 4.0
 _OWNER = "ada"
 
@@ -50,14 +50,15 @@ async def play(stage: Stage) -> None:
     """
     cast = await _curtain_up(stage)
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(stage.enqueue_for_ever)
+        enough = anyio.Event()
+        tasks.start_soon(stage.enqueue_until, enough)
         leader = await _the_older_leads(stage, cast)
         leader = await _the_leader_is_killed(stage, cast, leader)
         await _the_laptop_takes_over(stage, cast, leader)
         await _the_laptop_restarts(stage, cast)
         leader = await _the_laptop_vanishes(stage, cast)
         await _the_leader_is_frozen(stage, cast, leader)
-        tasks.cancel_scope.cancel()
+        enough.set()
     await _curtain_down(stage, cast)
 
 

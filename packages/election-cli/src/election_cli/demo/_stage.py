@@ -159,12 +159,13 @@ class Stage:
 
     # Jobs.
 
-    async def enqueue_for_ever(self) -> None:
+    async def enqueue_until(self, enough: anyio.Event) -> None:
         """Add a short job again and again, whoever leads or nobody."""
-        while True:
+        while not enough.is_set():
             number = len(self.enqueued)
             await self.enqueue(seconds=0.05 + 0.03 * (number % 5))
-            await anyio.sleep(_BETWEEN_JOBS)
+            with anyio.move_on_after(_BETWEEN_JOBS):
+                await enough.wait()
 
     async def enqueue(self, *, seconds: float, priority: int = 0) -> str:
         """Add a job that takes so long."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_world import Member, World, problem_of, running
@@ -156,19 +156,19 @@ def _bodies(draw: st.DrawFn, operation: Operation) -> bytes:
 @pytest.mark.parametrize("operation", WITH_BODY, ids=lambda operation: operation.name)
 async def test_no_body_is_an_error_of_ours(operation: Operation) -> None:
     """Whatever is sent to a route, the answer is a success or a problem below 500."""
+    sent: list[bytes] = []
+
+    @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+    @given(_bodies(operation))
+    def collect(content: bytes) -> None:
+        sent.append(content)
+
+    collect()
     async with running() as world:
         await world.group()
         member = await world.member()
         job = await world.job()
         path = operation.path.format(group="g", runner_id=member.id, job_id=job["id"])
-        sent: list[bytes] = []
-
-        @settings(max_examples=25)
-        @given(_bodies(operation))
-        def collect(content: bytes) -> None:
-            sent.append(content)
-
-        collect()
         async with world.client(world.operator) as client:
             for content in sent:
                 answer = await client.request(operation.method, path, content=content)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from election_core import (
     ConflictError,
-    Invalid,
     Job,
     JobOutcome,
     JobSpec,
@@ -35,7 +34,6 @@ from election_ctl_api._operations import (
     Parameter,
     operation,
 )
-from election_ctl_api._reading import MAX_LIMIT
 
 __all__ = ["OPERATIONS"]
 
@@ -50,7 +48,6 @@ _KEY = Parameter(
 _STATE = Parameter(
     name="state", type=JobState, description="Only jobs in this state.", example="queued"
 )
-_LONGEST_KEY = 255
 
 
 @operation(
@@ -63,12 +60,9 @@ _LONGEST_KEY = 255
 ).taking(JobSpec)
 async def enqueue_job(call: Call, body: JobSpec) -> object:
     """Add a job to a group's queue, or address one to a runner."""
-    key = call.header("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= _LONGEST_KEY:
-        raise Invalid(
-            f"Idempotency-Key: 1 to {_LONGEST_KEY} characters are wanted", field="Idempotency-Key"
-        )
-    enqueued = await call.engine.enqueue(call.path("group"), body, idempotency_key=key)
+    enqueued = await call.engine.enqueue(
+        call.path("group"), body, idempotency_key=call.header("Idempotency-Key")
+    )
     return enqueued.job
 
 
@@ -128,15 +122,12 @@ async def claim_jobs(call: Call, body: ClaimJobs) -> object:
     Without `epoch` the latter alone, whoever leads. The same `claim_id` is answered with the same
     jobs.
     """
-    limit = 1 if body.limit is None else body.limit
-    if not 1 <= limit <= MAX_LIMIT:
-        raise Invalid(f"limit: 1 to {MAX_LIMIT} is wanted", field="limit")
     claimed = await call.engine.claim(
         call.path("runner_id"),
         body.session_id,
         claim_id=body.claim_id,
         epoch=body.epoch,
-        limit=limit,
+        limit=1 if body.limit is None else body.limit,
         wait=call.wait,
     )
     return ClaimedJobs(items=claimed.items)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
 from election_core import EndedSession, Event, EventKind, Kind, Pulse
@@ -33,6 +33,7 @@ class Metrics:
         self.registry = registry or CollectorRegistry()
         self._handovers: dict[str, datetime] = {}
         self._requests: dict[tuple[str, str, int], Counter] = {}
+        ProcessCollector(registry=self.registry)
         self._state_gauges()
         self._event_counters()
         self._call_counters()

@@ -101,6 +101,7 @@ class Proxy:
     _flowing: anyio.Event = field(factory=anyio.Event)
     _lose: Rule | None = None
     _hold: Rule | None = None
+    _drop: Rule | None = None
     _released: anyio.Event = field(factory=anyio.Event)
     _connections: set[ByteStream] = field(factory=set)
 
@@ -125,6 +126,10 @@ class Proxy:
     def lose_answers(self, rule: Rule | None) -> None:
         """Forward the calls that the rule picks, and cut the connection instead of answering."""
         self._lose = rule
+
+    def drop_calls(self, rule: Rule | None) -> None:
+        """Cut the connections of the calls that the rule picks instead of forwarding them."""
+        self._drop = rule
 
     def hold_answers(self, rule: Rule) -> None:
         """Forward the calls that the rule picks, and keep the answers until they are let go."""
@@ -152,6 +157,8 @@ class Proxy:
                             if line.endswith("HTTP/1.1"):
                                 current[0] = line.removesuffix(" HTTP/1.1")
                                 self.seen.append(current[0])
+                            if self._drop is not None and self._drop(current[0]):
+                                break
                             await self._flowing.wait()
                             await server.send(data)
                         tasks.cancel_scope.cancel()

@@ -72,6 +72,32 @@ async def test_a_lost_release_is_repeated(plane: Plane, proxy: Proxy) -> None:
         assert (await kinds(client, group)).count("released") == 2
 
 
+async def test_what_was_given_up_is_not_taken_up_again(plane: Plane, proxy: Proxy) -> None:
+    """While a release does not get through, renewals do, and yet the term is over."""
+    attempts: list[str] = []
+
+    def release(line: str) -> bool:
+        if not line.endswith("/release") or len(attempts) >= 5:
+            return False
+        attempts.append(line)
+        return True
+
+    proxy.drop_calls(release)
+    async with (
+        plane.group(lease_seconds=1) as (group, _),
+        plane.runner(group, url=proxy.url) as runner,
+    ):
+        epochs: list[int] = []
+        with anyio.fail_after(DEADLINE):
+            async for term in runner.terms():
+                async with term:
+                    epochs.append(term.epoch)
+                if len(epochs) == 2:
+                    break
+        assert epochs == [1, 2]
+        assert len(attempts) == 5
+
+
 async def test_a_lost_answer_to_enqueueing_makes_one_job(plane: Plane, proxy: Proxy) -> None:
     """The client makes a key of its own, so a repeated call is the same job."""
     proxy.lose_answers(once(proxy, "/jobs"))

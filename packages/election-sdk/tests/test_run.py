@@ -426,6 +426,31 @@ async def test_bulk_traffic_does_not_starve_renewals(plane: Plane, proxy: Proxy)
             await finished(client, *jobs)
 
 
+async def test_a_settlement_waits_for_a_renewal(plane: Plane, proxy: Proxy) -> None:
+    """Refused because the lease is over, a settlement is sent again once it has been renewed."""
+    gate = Gate()
+    async with plane.group(lease_seconds=1) as (group, client):
+        runner = plane.runner(group, url=proxy.url)
+        async with running(runner, handler=gate):
+            await until(lambda: runner.standing)
+            job = await client.enqueue(group, "work", runner_id=runner.runner_id)
+            await until(lambda: gate.began)
+            proxy.drop_calls(lambda line: line.endswith("/heart-beats"))
+            await until_told(lambda: is_offline(client, runner))
+            gate.opened.set()
+            await until(lambda: any(line.endswith("/settle") for line in proxy.seen))
+            assert (await client.job(job.id)).state is JobState.RUNNING
+            proxy.drop_calls(None)
+            done = (await finished(client, job))[0]
+        assert (done.state, done.attempts) == (JobState.SUCCEEDED, 1)
+        assert not runner.refused
+
+
+async def is_offline(client: Client, runner: Runner) -> bool:
+    """Whether a runner's lease is over."""
+    return (await client.runner(runner.runner_id or "")).status == "offline"
+
+
 async def test_an_outage_shorter_than_the_lease_changes_nothing(plane: Plane, proxy: Proxy) -> None:
     """The leader works on while the control plane is away, and settles when it is back."""
     gate = Gate()

@@ -103,6 +103,52 @@ async def test_leading_goes_on_under_the_same_epoch(plane: Plane, proxy: Proxy) 
             assert epochs == [1, 1]
 
 
+async def test_a_renewal_that_hangs_is_left_behind(plane: Plane, proxy: Proxy) -> None:
+    """One connection that is stuck does not cost the term: the next renewal takes a fresh one."""
+    stuck: list[str] = []
+
+    def first_beat(line: str) -> bool:
+        if line.endswith("/heart-beats") and not stuck:
+            stuck.append(line)
+            return True
+        return False
+
+    proxy.hold_answers(first_beat)
+    async with (
+        plane.group(lease_seconds=3) as (group, client),
+        plane.runner(group, url=proxy.url) as runner,
+    ):
+        async with await first_term(runner) as term:
+            await until(lambda: sum(line.endswith("/heart-beats") for line in proxy.seen) > 5)
+            assert stuck
+            assert (await client.leader(group)).epoch == term.epoch == 1
+        assert not term.cancelled
+
+
+async def test_a_renewal_counts_from_its_start(plane: Plane, proxy: Proxy) -> None:
+    """The answer to a renewal was held by the server, and is trusted for that much less."""
+    began: list[float] = []
+
+    def all_but_the_first(line: str) -> bool:
+        if line.endswith("/heart-beats"):
+            began.append(trust_clock())
+        return len(began) > 1
+
+    proxy.drop_calls(all_but_the_first)
+    async with (
+        plane.group(lease_seconds=20, heartbeat_seconds=2) as (group, _),
+        plane.runner(group, url=proxy.url) as runner,
+    ):
+        session = runner._session
+        assert session is not None
+        assert session.belief is not None
+        opened = session.belief.window
+        await until(lambda: session.belief and session.belief.window != opened)
+        # It was held for more than a second.
+        assert trust_clock() > began[0] + 1.0
+        assert opened.ends_at < session.belief.window.ends_at < began[0] + 20.0
+
+
 async def test_a_clock_that_jumped_ends_the_term(plane: Plane) -> None:
     """After a suspend, which only the trust clock counts, the term is over though no timer rang."""
     ahead = [0.0]
@@ -156,7 +202,8 @@ async def test_nothing_is_released_before_the_block_has_stopped(plane: Plane) ->
                 await term.release("enough")
             finally:
                 with anyio.CancelScope(shield=True):
-                    assert (await client.leader(group)).epoch == term.epoch
+                    for _ in range(20):
+                        assert (await client.leader(group)).epoch == term.epoch
         group_now = await client.group(group)
         assert group_now.epoch > term.epoch or group_now.leader_runner_id is None
 

@@ -69,6 +69,7 @@ def served(tmp_path: Any) -> Iterator[Served]:
             base_url=f"http://127.0.0.1:{port}",
             headers={"Authorization": f"Bearer {token}"},
             timeout=20,
+            trust_env=False,
         ) as client:
             yield Served(process, client)
     finally:
@@ -181,7 +182,7 @@ async def test_it_speaks_ipv6_where_there_is_any() -> None:
             with anyio.fail_after(5):
                 await bound.wait()
             host, port = found[0]
-            async with httpx.AsyncClient() as client:
+            async with httpx.AsyncClient(trust_env=False) as client:
                 answer = await client.get(f"http://[{host}]:{port}/healthz")
             assert answer.status_code == 200
             stop.set()

@@ -136,7 +136,7 @@ def _options(command: click.Command, context: click.Context) -> Iterator[tuple[s
         if isinstance(parameter, click.Option) and not set(parameter.opts) & set(_COMMON):
             record = parameter.get_help_record(context)
             if record is not None:
-                yield f"`{record[0]}`", " ".join(record[1].split())
+                yield f"`{record[0]}`", " ".join(record[1].split()).replace("[", r"\[")
 
 
 def commands() -> str:

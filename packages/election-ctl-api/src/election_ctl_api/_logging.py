@@ -1,7 +1,7 @@
 """Structured logs that never hold a secret.
 
 The package logs through the standard library under ``election_ctl_api``, so a host's own logging
-applies. :func:`configure_logging` is for programs that have none.
+applies. `configure_logging` is for programs that have none.
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ class Metrics:
     # What the engine tells.
 
     def committed(self, events: Sequence[Event]) -> None:
-        """See :class:`~election_core.engine.Observer`."""
+        """See `election_core.engine.Observer`."""
         for event in events:
             match event.kind:
                 case EventKind.HANDOVER_STARTED:
@@ -133,7 +133,7 @@ class Metrics:
                 self._failover.observe(max(0.0, gap))
 
     def beaten(self, answers: Sequence[Beaten]) -> None:
-        """See :class:`~election_core.engine.Observer`."""
+        """See `election_core.engine.Observer`."""
         for answer in answers:
             if isinstance(answer, Pulse):
                 self._beats.labels("renewed").inc()

@@ -71,8 +71,8 @@ async def serve(
         stop: Set it to end.
         handle_signals: End on SIGTERM and SIGINT too. Only in a process's main thread.
         policies: The policies by name.
-        tick: See :class:`~election_core.engine.Engine`.
-        tokens_remembered: See :func:`create_app`.
+        tick: See `election_core.engine.Engine`.
+        tokens_remembered: See `create_app`.
 
     Raises:
         OSError: It cannot listen there.

@@ -1,6 +1,6 @@
 """Client and runner library for the election control API, on asyncio and trio.
 
-What it hands out are the types of :mod:`election_core`, and what it raises are its errors.
+What it hands out are the types of `election_core`, and what it raises are its errors.
 """
 
 from __future__ import annotations

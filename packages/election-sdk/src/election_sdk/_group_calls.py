@@ -148,7 +148,7 @@ class GroupCalls(Calls):
         """What happens, while it happens; goes on where it was when the connection breaks.
 
         No event is missed and none comes twice. Without `after` it begins with the oldest event
-        that is kept. Its connection is closed with the client; with :func:`contextlib.aclosing`
+        that is kept. Its connection is closed with the client; with `contextlib.aclosing`
         earlier.
 
         Raises:

@@ -38,8 +38,8 @@ _CUT_LIMIT = 5.0
 class Runner:
     """A runner of a group, on asyncio and trio.
 
-    Either give it a handler for jobs, with :meth:`run`, or enter it and iterate over its
-    :meth:`terms`. While it is entered its session is kept alive. It stands by without a word; while
+    Either give it a handler for jobs, with `run`, or enter it and iterate over its
+    `terms`. While it is entered its session is kept alive. It stands by without a word; while
     the control plane is away it keeps trying, and a leader works on until its trust ends.
 
     After `SessionSuperseded` it stops and never reopens: another process acts for the same runner.
@@ -62,7 +62,7 @@ class Runner:
         platform: Where it runs.
         version: Of its program.
         taints: It starts with, in their JSON form.
-        progress_timeout: When no job of the group ended and :meth:`progress` was not called for
+        progress_timeout: When no job of the group ended and `progress` was not called for
             that long while a handler runs, the runner reports that it is not ready, so that another
             may lead.
         clean_up: How long before the end of trust handlers and blocks are cancelled; a tenth of the
@@ -162,7 +162,7 @@ class Runner:
         self._opened().object_to_leading("not ready", objects=not ready)
 
     def stop(self) -> None:
-        """Let :meth:`run` finish what is in hand and return, and :meth:`terms` end."""
+        """Let `run` finish what is in hand and return, and `terms` end."""
         self._stopping = True
         if self._work is not None:
             self._work.drain()
@@ -274,7 +274,7 @@ class Runner:
 
         Args:
             finish: When the runner is told to hand over, let the block go on until the deadline
-                instead of cancelling it: it waits for :meth:`Term.step_down` and ends by itself.
+                instead of cancelling it: it waits for `Term.step_down` and ends by itself.
 
         Raises:
             SessionSuperseded: Another process opened a session of the same runner. Stop.
@@ -299,7 +299,7 @@ class Runner:
         Args:
             handler: Works on a job.
             concurrency: How many of the group's jobs at once.
-            handle_signals: Stop on SIGTERM and SIGINT, as :meth:`stop` does; a second one hands
+            handle_signals: Stop on SIGTERM and SIGINT, as `stop` does; a second one hands
                 back what is in hand. Only in the main thread.
             shutdown_limit: How long what is in hand may take to finish once told to stop; then it
                 is handed back.

@@ -36,7 +36,7 @@ class RunnerCalls(Calls):
             platform: Where it runs.
             labels: What policies may select by.
             version: Of its program.
-            taints: It starts with; in the form of :meth:`taint`. Ignored for one that exists.
+            taints: It starts with; in the form of `taint`. Ignored for one that exists.
             instance_key: A secret of the caller, by which a ``join`` token gets its runner back.
 
         Returns:

@@ -1,6 +1,6 @@
 """A runner of the how-to pages: it stands by, leads, and works on jobs until it is told to end.
 
-    python -m tests.docs.page_runner GROUP NAME STATE_FILE
+Started as `python -m tests.docs.page_runner GROUP NAME STATE_FILE`.
 """
 
 from __future__ import annotations
@@ -26,4 +26,5 @@ async def main(group: str, name: str, state_file: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(main, *sys.argv[1:])
+    _, its_group, its_name, its_state_file = sys.argv
+    anyio.run(main, its_group, its_name, its_state_file)

@@ -106,9 +106,7 @@ def leaderships() -> str:
 
 def exit_codes() -> str:
     """What the exit code of a command means."""
-    return table(
-        ("exit code", "meaning"), ((str(int(code)), code.meaning) for code in ExitCode)
-    )
+    return table(("exit code", "meaning"), ((str(int(code)), code.meaning) for code in ExitCode))
 
 
 def keys() -> str:

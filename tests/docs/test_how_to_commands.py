@@ -70,9 +70,7 @@ def command(environment: dict[str, str], *words: str) -> str:
     ).stdout
 
 
-def test_a_control_plane_is_run(
-    tmp_path: Path, address: str, environment: dict[str, str]
-) -> None:
+def test_a_control_plane_is_run(tmp_path: Path, address: str, environment: dict[str, str]) -> None:
     """Serving, tokens, configuration, backup and restore work as the page shows them."""
     folder = tmp_path / "page"
     folder.mkdir()

@@ -59,9 +59,9 @@ SELECT * FROM (
 """
 _NEXT = """
 SELECT min(soonest) FROM (
-    SELECT min(available_at) AS soonest FROM election_job
+    SELECT min(available_at) AS soonest FROM election_job INDEXED BY election_job_queue
     WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued'
-    UNION ALL SELECT min(available_at) FROM election_job
+    UNION ALL SELECT min(available_at) FROM election_job INDEXED BY election_job_addressed
     WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued'
 )
 """

@@ -49,6 +49,14 @@ SET lease_expires_at = ?, term_expires_at = ?, ready = ?, seq = ?, healthy_since
 # The revision rises, or a commit that had not seen this would write over the due time.
 _MAKE_DUE = "UPDATE election_group SET look_again_at = ?, revision = revision + 1 WHERE id = ?"
 
+_ENDED = f"""
+SELECT {columns(ENDED_SESSION)} FROM (
+    SELECT *, rowid AS place FROM election_ended_session WHERE session_id = ?2 AND runner_id = ?1
+    UNION ALL
+    SELECT *, rowid FROM election_ended_session WHERE runner_id = ?1 AND session_key = ?3
+) ORDER BY ended_at DESC, place DESC LIMIT 1
+"""
+
 # When each group is due: at its look_again_at, and at the end of its term's lease if that was not
 # decided about. The two are looked up apart, so that each has an index.
 _NOT_DECIDED = "(g.decided_at IS NULL OR g.decided_at < r.term_expires_at)"
@@ -111,33 +119,27 @@ def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
         if holder is None or holder.session.id != beat.session_id:
             answers.append(find_ended(connection, beat.runner_id, session_id=beat.session_id))
             continue
-        before = holder.session
+        session = before = holder.session
         makes_due = False
         if beat.seq is None or beat.seq >= before.seq:
-            after = _renewed(before, beat, at, holder.lease)
-            makes_due = _revives(before, at) or after.ready != before.ready
-            holder = evolve(holder, session=after)
-            if after.term_expires_at is not None:
-                leases[holder.runner_id] = after.term_expires_at
+            session = _renewed(before, beat, at, holder.lease)
+            makes_due = _revives(before, at) or session.ready != before.ready
+            if session.term_expires_at is not None:
+                leases[holder.runner_id] = session.term_expires_at
             renewed.append(
                 (
-                    micros(after.lease_expires_at),
-                    micros(after.term_expires_at),
-                    after.ready,
-                    after.seq,
-                    micros(after.healthy_since),
+                    micros(session.lease_expires_at),
+                    micros(session.term_expires_at),
+                    session.ready,
+                    session.seq,
+                    micros(session.healthy_since),
                     holder.runner_id,
                 )
             )
             if makes_due:
                 due.append((micros(at), holder.group_id))
-        answers.append(
-            evolve(
-                _pulse(holder, leases, cancelled, at),
-                margin=before.lease_expires_at - at,
-                due=makes_due,
-            )
-        )
+        margin = before.lease_expires_at - at
+        answers.append(_pulse(holder, session, leases, cancelled, at, margin=margin, due=makes_due))
     connection.executemany(_RENEW, renewed)
     connection.executemany(_MAKE_DUE, due)
     return answers
@@ -172,7 +174,8 @@ def pulse(transaction: Transaction, runner_id: str, session_id: str) -> Beaten:
     holder = holders.get(runner_id)
     if holder is None or holder.session.id != session_id:
         return find_ended(connection, runner_id, session_id=session_id)
-    return _pulse(holder, leases, _cancelled(connection, [session_id]), transaction.at)
+    cancelled = _cancelled(connection, [session_id])
+    return _pulse(holder, holder.session, leases, cancelled, transaction.at)
 
 
 def _holders(
@@ -205,11 +208,15 @@ def _cancelled(
 
 def _pulse(
     holder: _Holder,
+    session: Session,
     leases: dict[str, datetime],
     cancelled: dict[str, tuple[str, ...]],
     at: datetime,
+    *,
+    margin: timedelta | None = None,
+    due: bool = False,
 ) -> Pulse:
-    session, leader = holder.session, holder.leader_runner_id
+    leader = holder.leader_runner_id
     if leader is not None and (leader not in leases or leases[leader] <= at):
         leader = None
     return Pulse(
@@ -226,6 +233,8 @@ def _pulse(
         group_epoch=holder.group_epoch,
         leader_runner_id=leader,
         heartbeat=holder.heartbeat,
+        margin=margin,
+        due=due,
     )
 
 
@@ -238,9 +247,7 @@ def find_ended(
 ) -> EndedSession | None:
     """See [`ended_session`][election_core.ports.Store.ended_session]."""
     row: tuple[Any, ...] | None = connection.execute(
-        f"SELECT {columns(ENDED_SESSION)} FROM election_ended_session WHERE runner_id = ?1"
-        " AND (session_id = ?2 OR session_key = ?3) ORDER BY ended_at DESC, rowid DESC LIMIT 1",
-        (runner_id, session_id, key),
+        _ENDED, (runner_id, session_id, key)
     ).fetchone()
     return None if row is None else ended_session_of(row)
 

@@ -8,6 +8,7 @@ with the path of the field and what to write instead.
 
 from __future__ import annotations
 
+import sys
 import types
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -157,6 +158,8 @@ def _int(value: object, lenient: bool, path: str) -> object:
 def _float(value: object, lenient: bool, path: str) -> object:
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise _wrong(path, "a number is wanted")
+    if not abs(value) <= sys.float_info.max:
+        raise _wrong(path, "a finite number is wanted")
     return float(value)
 
 
@@ -180,11 +183,10 @@ def _datetime(value: object, lenient: bool, path: str) -> object:
     if isinstance(value, str):
         try:
             read = datetime.fromisoformat(value)
-        except ValueError:
-            pass
-        else:
             if read.tzinfo is not None:
                 return read.astimezone(UTC)
+        except (ValueError, OverflowError):
+            pass
     raise _wrong(path, "an RFC 3339 time with its zone is wanted, as 2026-01-31T12:00:00Z")
 
 

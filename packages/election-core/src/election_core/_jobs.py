@@ -407,7 +407,8 @@ def settle_job(
     error = settlement.error
     match settlement.outcome:
         case JobOutcome.SUCCEEDED:
-            job = evolve(job, state=JobState.SUCCEEDED, finished_at=at, result=settlement.result)
+            job = evolve(job, state=JobState.SUCCEEDED, finished_at=at, error=None)
+            job = evolve(job, result=settlement.result)
         case JobOutcome.RELEASED:
             job = _requeue(job, at, available_at=at, attempts=job.attempts - 1)
         case JobOutcome.FAILED if settlement.retry and job.attempts < job.max_attempts:

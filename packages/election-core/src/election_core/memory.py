@@ -83,7 +83,7 @@ class MemoryStore:
     _ended: dict[str, EndedSession] = field(factory=dict, init=False)
     _events: list[Event] = field(factory=list, init=False)
     _last_event: int = field(default=0, init=False)
-    _pruned_to: int = field(default=0, init=False)
+    _pruned_to: dict[str, int] = field(factory=dict, init=False)
     _jobs: dict[str, JobRecord] = field(factory=dict, init=False)
     _last_job: int = field(default=0, init=False)
     _tokens: dict[str, StoredToken] = field(factory=dict, init=False)
@@ -419,7 +419,12 @@ class MemoryStore:
         self, group_id: str | None, *, after: int | None = None, limit: int = 100
     ) -> list[Event]:
         """See [`Store`][election_core.ports.Store]."""
-        if after is not None and after < self._pruned_to:
+        pruned = (
+            max(self._pruned_to.values(), default=0)
+            if group_id is None
+            else self._pruned_to.get(group_id, 0)
+        )
+        if after is not None and after < pruned:
             raise CursorExpired("events behind this one have been pruned; start again without it")
         return [
             event
@@ -463,7 +468,7 @@ class MemoryStore:
         events = [event for event in self._events if over(event.group_id, event.at)][:limit]
         if events:
             gone = {event.id for event in events}
-            self._pruned_to = max(self._pruned_to, *gone)
+            self._pruned_to |= {event.group_id: event.id for event in events}
             self._events = [event for event in self._events if event.id not in gone]
         week = timedelta(days=7)
         sessions = [key for key, ended in self._ended.items() if ended.at + week <= at][:limit]

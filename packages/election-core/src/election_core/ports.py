@@ -2,10 +2,11 @@
 
 Three protocols that one object implements. Every method is atomic: it takes effect wholly or not at
 all, also when its caller is cancelled, and a cancelled call leaves no transaction and no lock
-behind. All times that a store reads or writes are its own (see [`load`][Store.load]); it never
-takes one from a caller's clock. Errors are part of the contract: every method may raise
-[`Unavailable`][election_core.Unavailable] (nothing took effect), and every writing method
-[`OutcomeUnknown`][election_core.OutcomeUnknown] (it may have); a driver's own errors never escape.
+behind. All times that a store reads or writes are its own (see
+[`load`][election_core.ports.Store.load]); it never takes one from a caller's clock. Errors are part
+of the contract: every method may raise [`Unavailable`][election_core.Unavailable] (nothing took
+effect), and every writing method [`OutcomeUnknown`][election_core.OutcomeUnknown] (it may have); a
+driver's own errors never escape.
 
 Writers are serial per group: a method that writes anything of a group sees all that was committed
 to it before and nothing that was not.
@@ -224,7 +225,7 @@ class Store(Protocol):
         been seen, none with a lower id appears.
 
         Raises:
-            CursorExpired: Events behind `after` have been pruned.
+            CursorExpired: Events behind `after` have been pruned, of the group that is asked for.
         """
         ...
 

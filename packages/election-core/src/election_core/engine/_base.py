@@ -88,15 +88,21 @@ class EngineBase:
 
     @asynccontextmanager
     async def _running(self) -> AsyncIterator[None]:
+        failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._beats.run)
+            tasks.start_soon(self._elector.mark)
             tasks.start_soon(self._elector.run)
             tasks.start_soon(self._elector.prune)
             try:
                 yield
+            except Exception as error:  # noqa: BLE001 - raised below, out of any group
+                failure = error
             finally:
                 self._wakeups.stop()
                 tasks.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
 
     def stop_waiting(self) -> None:
         """Answer every waiting call now, end every stream of events; nobody waits from then on."""

@@ -24,6 +24,9 @@ _PRUNE_BATCH = 1000
 class Elector:
     """Refreshes the mark at every tick and decides what is due.
 
+    The two are tasks of their own, so that a decision that takes long does not look like a time in
+    which nobody could renew.
+
     Args:
         store: Where groups are kept.
         commits: How decisions are carried out.
@@ -36,39 +39,55 @@ class Elector:
         self._commits = commits
         self._beats = beats
         self._tick = tick
+        self._marked = anyio.Event()
         self._kicked = anyio.Event()
+        self._trouble = ""
 
     def kick(self) -> None:
         """Something is due before the next tick."""
         self._kicked.set()
 
+    async def mark(self) -> None:
+        """Refresh the mark for ever; cancelled when the engine ends."""
+        while True:
+            try:
+                await self._beats.mark(self._tick)
+            except ElectionError as error:
+                self._complain(error)
+            else:
+                self._marked.set()
+            await anyio.sleep(self._tick.total_seconds())
+
     async def run(self) -> None:
         """Decide for ever; cancelled when the engine ends."""
-        tick = self._tick.total_seconds()
-        next_mark = anyio.current_time()
+        await self._marked.wait()  # a store that lost commits has noticed it by now
         while True:
-            wait = tick
+            wait = self._tick.total_seconds()
             try:
-                if anyio.current_time() >= next_mark:
-                    next_mark = anyio.current_time() + tick
-                    await self._beats.mark(self._tick)
-                wait = await self._decide_due()
+                wait = min(wait, await self._decide_due())
+                self._trouble = ""
             except ElectionError as error:
-                _log.warning("the store did not answer the elector: %s", error)
-            wait = min(wait, max(0.0, next_mark - anyio.current_time()))
+                self._complain(error)
             with anyio.move_on_after(wait):
                 await self._kicked.wait()
-            if self._kicked.is_set():
-                self._kicked = anyio.Event()
+            self._kicked = anyio.Event()
+
+    def _complain(self, error: ElectionError) -> None:
+        """Log what is wrong with the store, once."""
+        if self._trouble != str(error):
+            self._trouble = str(error)
+            _log.warning("the store did not answer the elector: %s", error)
 
     async def _decide_due(self) -> float:
         """Decide all that is due, and return the seconds until more may be."""
+        failed: set[str] = set()
         while True:
-            due = await self._store.due(_BATCH)
-            decided = 0
-            for group_id in due.group_ids:
-                decided += await self._decide(group_id)
-            if len(due.group_ids) < _BATCH or not decided:
+            due = await self._store.due(_BATCH + len(failed))
+            waiting = [group_id for group_id in due.group_ids if group_id not in failed]
+            for group_id in waiting:
+                if not await self._decide(group_id):
+                    failed.add(group_id)
+            if not waiting:
                 if due.next_at is None:
                     return self._tick.total_seconds()
                 return max(0.001, (due.next_at - due.at).total_seconds())

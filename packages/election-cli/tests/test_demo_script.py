@@ -54,6 +54,7 @@ class Rehearsal:
         self.elected: list[Event] = []
         self.deaf = deaf
         self.enqueueing = False
+        self.freezes = 0
 
     @property
     def epoch(self) -> int:
@@ -103,6 +104,11 @@ class Rehearsal:
         self.notes.append(f"{member.name} works")
         return "job-1"
 
+    def at_work(self, member: Member, job_id: str) -> bool:
+        """The second time."""
+        self.freezes += 1
+        return self.freezes == 2
+
     async def refusal(self, member: Member, job_id: str) -> str:
         """Note it."""
         self.notes.append(f"{member.name} is refused {job_id}")
@@ -139,6 +145,8 @@ async def test_the_acts_are_played_in_order() -> None:
         *("start laptop", "taint cloud-a cloud-b", "laptop leads"),
         *("taint cloud-a cloud-b", "kill laptop", "start laptop", "laptop leads"),
         *("taint cloud-a cloud-b", "kill laptop", "cloud-a leads"),
+        # The first time it had finished before it was frozen.
+        *("cloud-a works", "freeze cloud-a", "wake cloud-a"),
         *("cloud-a works", "freeze cloud-a", "cloud-b leads", "wake cloud-a"),
         "cloud-a is refused job-1",
         *("stop cloud-a", "stop cloud-b"),

@@ -66,8 +66,10 @@ async def test_a_runner_comes_up_works_and_leaves(stage: Stage) -> None:
 
     async with stage.alive():
         await stage.until("the history is read", lambda: stage.epoch == 1, within=30)
-        job_id = await stage.busy(member, seconds=0.5, within=30)
+        job_id = await stage.busy(member, seconds=1.0, within=30)
+        assert stage.at_work(member, job_id)
         await stage.all_done(within=30)
+        assert not stage.at_work(member, job_id)
 
         assert await member.process.stop(within=30)
 

@@ -193,27 +193,30 @@ class Stage:
         """Give the leader a job that takes so long, and wait until it works on it."""
         job_id = await self.enqueue(seconds=seconds, priority=1)
 
-        def begun() -> bool:
-            return any(
-                execution.job_id == job_id and execution.runner_id == member.runner_id
-                for execution in self.executions()
-            )
-
-        await self.until(f"{member.name} works on a long job", begun, within=within)
+        await self.until(
+            f"{member.name} works on a long job",
+            lambda: any(self._executions_of(member, job_id)),
+            within=within,
+        )
         return job_id
+
+    def at_work(self, member: Member, job_id: str) -> bool:
+        """Whether a runner is in the middle of a job."""
+        return any(not execution.finished for execution in self._executions_of(member, job_id))
+
+    def _executions_of(self, member: Member, job_id: str) -> list[Execution]:
+        return [
+            execution
+            for execution in self.executions()
+            if execution.job_id == job_id and execution.runner_id == member.runner_id
+        ]
 
     async def refusal(self, member: Member, job_id: str, *, within: float = 10.0) -> str:
         """Wait until a runner's settlement of a job is refused; the code of the refusal."""
 
         def refused() -> str:
-            return next(
-                (
-                    execution.refused
-                    for execution in self.executions()
-                    if execution.job_id == job_id and execution.runner_id == member.runner_id
-                ),
-                "",
-            )
+            codes = [execution.refused for execution in self._executions_of(member, job_id)]
+            return codes[-1] if codes else ""
 
         await self.until(
             f"the late settlement of {member.name} is refused",

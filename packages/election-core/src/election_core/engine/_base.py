@@ -29,6 +29,7 @@ from election_core.ports import Beaten, JobStore, Store
 __all__ = ["EngineBase", "named", "new_id", "session_id_of"]
 
 _LONGEST_NAME = 200
+_MOST_REMEMBERED = 100_000
 
 
 def new_id(kind: str) -> str:
@@ -66,6 +67,7 @@ class EngineBase:
         self._commits = Commits(store, self.policies, self._observer, self._wakeups)
         self._beats = Beats(store, self._observer, self._kick)
         self._elector = Elector(store, self._commits, self._beats, tick)
+        self._groups_of: dict[str, str] = {}
         self._exit: AsyncExitStack | None = None
 
     def _kick(self) -> None:
@@ -124,9 +126,23 @@ class EngineBase:
             raise Invalid("this store keeps no jobs")
         return self.store
 
+    async def _group_of(self, runner_id: str) -> str:
+        """The group of a runner, which never changes; the runner may be gone by now.
+
+        Raises:
+            NotFound: There is no such runner.
+        """
+        group_id = self._groups_of.get(runner_id)
+        if group_id is None:
+            group_id = (await self.store.find_runner(runner_id)).group_id
+            if len(self._groups_of) >= _MOST_REMEMBERED:
+                self._groups_of.clear()
+            self._groups_of[runner_id] = group_id
+        return group_id
+
     async def _on_runner(self, runner_id: str, command: Command, actor: str) -> tuple[Plan, Runner]:
         """Carry a command out on the group of a runner, and return the runner as it is then."""
-        group_id = (await self.store.find_runner(runner_id)).group_id
+        group_id = await self._group_of(runner_id)
         planned = await self._commits.carry_out(group_id, command, actor=actor)
         runner = planned.after.runner(runner_id)
         if runner is None:

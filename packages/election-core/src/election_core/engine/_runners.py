@@ -104,7 +104,7 @@ class RunnerCalls(EngineBase):
         Raises:
             NotFound: There is none of that id.
         """
-        group_id = (await self.store.find_runner(runner_id)).group_id
+        group_id = await self._group_of(runner_id)
         await self._commits.carry_out(group_id, DeleteRunner(runner_id=runner_id), actor=actor)
 
     async def taint(self, runner_id: str, taint: NewTaint, *, actor: str = "") -> RunnerInfo:

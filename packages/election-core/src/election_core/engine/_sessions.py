@@ -50,7 +50,7 @@ class SessionCalls(EngineBase):
             SessionEnded: It left.
         """
         named(session_key, "session_key")
-        info = await self.store.find_runner(runner_id)
+        group_id = await self._group_of(runner_id)
 
         async def check(snapshot: Snapshot) -> None:
             runner = snapshot.runner(runner_id)
@@ -68,7 +68,7 @@ class SessionCalls(EngineBase):
             version=version,
             ready=ready,
         )
-        planned = await self._commits.carry_out(info.group_id, command, actor=actor, check=check)
+        planned = await self._commits.carry_out(group_id, command, actor=actor, check=check)
         session_id = session_id_of(planned.after, runner_id) or ""
         standing = await self._standing(runner_id, session_id, SessionCall.OPEN)
         return standing, session_id == command.session_id

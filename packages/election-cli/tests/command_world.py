@@ -85,18 +85,24 @@ def start(*arguments: str, env: Mapping[str, str]) -> subprocess.Popen[str]:
 def read_line(process: subprocess.Popen[str], within: float = DEADLINE) -> str:
     """The next line of a process's standard output.
 
+    Byte by byte, so that what comes behind it is left for who reads next.
+
     Raises:
         AssertionError: None comes in time, or the process ends first.
     """
     assert process.stdout is not None
+    until = time.monotonic() + within
+    line = b""
     with selectors.DefaultSelector() as selector:
         selector.register(process.stdout, selectors.EVENT_READ)
-        if not selector.select(within):
-            raise AssertionError(f"nothing was printed within {within} s")
-    line = process.stdout.readline()
-    if not line:
-        raise AssertionError(f"the process ended: {process.communicate()[1]}")
-    return line
+        while not line.endswith(b"\n"):
+            if not selector.select(max(0.0, until - time.monotonic())):
+                raise AssertionError(f"no line within {within} s, only {line!r}")
+            byte = os.read(process.stdout.fileno(), 1)
+            if not byte:
+                raise AssertionError(f"the process ended: {process.communicate()[1]}")
+            line += byte
+    return line.decode()
 
 
 @frozen
@@ -166,15 +172,3 @@ def serve(state_dir: Path, *arguments: str, home: Path, **variables: str) -> Ser
     said = json.loads(printed)
     token = (state_dir / "operator-token").read_text().strip()
     return Server(process, said["url"], state_dir, printed, token)
-
-
-def wait_until(met: Callable[[], bool], within: float = DEADLINE) -> None:
-    """Wait until a condition holds.
-
-    Raises:
-        AssertionError: It does not in time.
-    """
-    until = time.monotonic() + within
-    while not met():
-        assert time.monotonic() < until, f"it was not so within {within} s"
-        time.sleep(0.01)

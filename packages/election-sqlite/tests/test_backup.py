@@ -418,6 +418,25 @@ async def test_damaged_database_is_replaced_and_kept(
         await check_reincarnated(store, barrier=timedelta(seconds=15))
 
 
+async def test_log_of_a_crash_is_kept_too(path: Path, clock: ManualClock, tmp_path: Path) -> None:
+    """What was committed before a crash and only is in the log is in what is kept."""
+    await make(path, clock)
+    copy, crashed = tmp_path / "copy.db", tmp_path / "crashed.db"
+    await backup(path, copy)
+    async with SqliteStore.open(path, clock=clock) as store:
+        await Fleet(store).do(Release(runner_id="a", session_id="a1", epoch=1))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+
+    kept = await restore(copy, crashed, clock=clock)
+
+    assert kept is not None
+    assert not Path(f"{kept}-wal").exists()
+    with closing(sqlite3.connect(kept)) as connection:
+        query = "SELECT epoch FROM election_group WHERE id = 'g'"
+        assert connection.execute(query).fetchone() == (2,)
+
+
 async def test_kept_database_can_be_restored(
     path: Path, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -14,12 +14,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import timedelta
+from importlib.resources import files
 from pathlib import Path
 
 import pytest
 
-from election_core import ElectionError, NotFound, SchemaMismatch, Unavailable
-from election_sqlite import SqliteStore
+from election_core import ElectionError, InternalError, NotFound, SchemaMismatch, Unavailable
+from election_sqlite import SqliteStore, _schema
 from election_sqlite._schema import APPLICATION_ID, SCHEMA_VERSION
 from sqlite_clock import ManualClock
 from sqlite_fleet import Fleet
@@ -134,6 +135,42 @@ async def test_database_of_another_application_is_refused(path: Path, statement:
     assert "another application" in await refusal(path, SchemaMismatch)
 
     assert path.read_bytes() == before
+
+
+async def test_older_schema_is_migrated(
+    path: Path, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database of an earlier version becomes one of this, with all it holds, in one step."""
+    async with SqliteStore.open(path, clock=clock) as store:
+        await Fleet(store).create()
+        before = await store.load("g")
+    scripts = _schema._migrations()
+    later = "-- Two; statements\nCREATE TABLE election_later (x TEXT);\nDROP TABLE election_later"
+    monkeypatch.setattr(_schema, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+
+    monkeypatch.setattr(_schema, "_migrations", lambda: (*scripts, f"{later};\nNONSENSE;"))
+    await refusal(path, InternalError)
+    assert pragma(path, "user_version") == SCHEMA_VERSION
+    run_sql(path, "CREATE TABLE election_later (x TEXT)", "DROP TABLE election_later")
+
+    monkeypatch.setattr(_schema, "_migrations", lambda: (*scripts, later))
+    async with SqliteStore.open(path, clock=clock) as store:
+        assert await store.load("g") == before
+    assert pragma(path, "user_version") == SCHEMA_VERSION + 1
+
+
+def test_migrations_are_numbered() -> None:
+    """Each migration's file has the number of the version that it makes."""
+    names = sorted(file.name for file in (files("election_sqlite") / "migrations").iterdir())
+    assert [int(name[:4]) for name in names] == list(range(1, SCHEMA_VERSION + 1))
+
+
+async def test_too_old_sqlite_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A library that lacks what the schema needs is named, before anything is made."""
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    with pytest.raises(SchemaMismatch, match="too old"):
+        async with SqliteStore.open(path):
+            pass
 
 
 async def test_own_tables_live_beside_the_store(path: Path) -> None:

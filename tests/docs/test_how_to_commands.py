@@ -52,9 +52,7 @@ def environment(tmp_path: Path, address: str) -> dict[str, str]:
 def running(environment: dict[str, str], group: str, name: str, folder: Path) -> Iterator[None]:
     """A runner process."""
     command = [sys.executable, "-m", "tests.docs.page_runner", group, name]
-    process = subprocess.Popen(
-        [*command, str(folder / f"{name}.json")], env=environment, cwd=ROOT, stderr=subprocess.PIPE
-    )
+    process = subprocess.Popen([*command, str(folder / f"{name}.json")], env=environment, cwd=ROOT)
     with process:
         try:
             yield

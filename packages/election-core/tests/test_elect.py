@@ -233,7 +233,11 @@ def spared(snapshot: Snapshot) -> bool:
     if handover is not None and handover.deadline <= snapshot.at:
         return False
     mark = refresh_mark(snapshot.mark, snapshot.at, snapshot.mark.tick)
-    until = grace_until(mark, snapshot.group.settings.lease)
+    holder = snapshot.incumbent
+    assert holder is not None
+    assert holder.session is not None
+    ends = holder.session.lease_expires_at
+    until = grace_until(mark, snapshot.group.settings.lease, lease_ends=ends)
     return until is not None and snapshot.at < until
 
 

@@ -186,6 +186,22 @@ def test_a_grace_cut_short_goes_on_with_what_was_left() -> None:
     assert world.now == back + span(4)
 
 
+def test_a_leader_that_renewed_in_a_grace_has_a_whole_one_after_the_next_outage() -> None:
+    """What a grace cut short has left is for the silent; who came back has one lease again."""
+    world, first, second = a_world()
+    world.wait(60, store=False)
+    world.elector()
+    world.live(9, [first, second])
+
+    world.wait(20, store=False)
+    world.elector()
+    world.live(9, [second])
+    assert (world.leader, world.epoch) == (None, 1)
+    world.live(1, [first, second])
+
+    assert (world.leader, world.epoch) == (first, 1)
+
+
 def test_three_ticks_of_silence_are_not_an_outage() -> None:
     """A hiccup shorter than three ticks gives no grace to a leader that was silent anyway."""
     world, _, second = a_world()

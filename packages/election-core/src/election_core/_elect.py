@@ -182,7 +182,7 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
             deadline = _deadline(snapshot, holder, cause)
             if best is not None:
                 outcome = Outcome.HAND_OVER
-    elif holder is not None and (spared := _spared_until(snapshot)) is not None:
+    elif holder is not None and (spared := _spared_until(snapshot, holder)) is not None:
         outcome, leader, reason = Outcome.KEEP, holder.id, "grace"
     elif best is None:
         reason = "no-eligible-runner"
@@ -270,11 +270,12 @@ def _deadline(snapshot: Snapshot, holder: Runner, cause: Cause) -> datetime:
     return deadline
 
 
-def _spared_until(snapshot: Snapshot) -> datetime | None:
+def _spared_until(snapshot: Snapshot, holder: Runner) -> datetime | None:
     """Until when the silent leader is not deposed, as nobody could renew; `None`: it is now."""
     at = snapshot.at
     mark = refresh_mark(snapshot.mark, at, snapshot.mark.tick)
-    until = grace_until(mark, snapshot.group.settings.lease)
+    lease_ends = None if holder.session is None else holder.session.lease_expires_at
+    until = grace_until(mark, snapshot.group.settings.lease, lease_ends=lease_ends)
     handover = snapshot.group.handover
     if until is not None and handover is not None:
         # Past the deadline it is not deposed for silence: renewals would not have helped.

@@ -291,14 +291,20 @@ def refresh_mark(mark: Mark | None, at: datetime, tick: timedelta) -> Mark:
     return Mark(at=max(at, mark.at), tick=tick, outages=outages)
 
 
-def grace_until(mark: Mark, lease: timedelta) -> datetime | None:
+def grace_until(
+    mark: Mark, lease: timedelta, *, lease_ends: datetime | None = None
+) -> datetime | None:
     """When the grace of a group with this lease ends, or `None` if it has none.
 
     Each outage starts one lease of grace. One that cuts a grace short carries over what was left of
-    it, so a store that is away again and again does not put a failover off for ever.
+    it, so a store that is away again and again does not put a failover off for ever. That is for
+    who stayed silent: for a leader whose lease ends at `lease_ends`, outages before the renewal
+    that gave it this lease are over, and a later one starts a whole lease of grace.
     """
     until: datetime | None = None
     for outage in mark.outages:
+        if lease_ends is not None and outage.ended + lease <= lease_ends:
+            continue
         if until is None or until <= outage.began:
             until = outage.ended + lease
         else:

@@ -19,7 +19,7 @@ from election_core.ports import Beat, Beaten, Committed, Due
 Fault = Literal["lost-before", "lost-after", "conflict", "unavailable"]
 
 
-@define(kw_only=True)
+@define(kw_only=True, repr=False)
 class FaultyStore(MemoryStore):
     """A memory store that fails as it is told to, and counts what it is asked."""
 

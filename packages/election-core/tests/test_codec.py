@@ -88,7 +88,6 @@ TYPES = [
     RunnerInfo,
     Settings,
     Settlement,
-    Snapshot,
     Standing,
     Taint,
     Token,

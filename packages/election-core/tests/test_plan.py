@@ -20,6 +20,7 @@ from election_core import (
     ElectionError,
     Kind,
     Leave,
+    Live,
     LoseRunner,
     NewTaint,
     NotEligible,
@@ -652,3 +653,27 @@ def test_a_barred_leader_that_was_silent_comes_back_as_standby() -> None:
     planned = plan(a_snapshot(leader, leader="a"), Decide(), OldestActive())
 
     assert planned.after.group.term is None
+
+
+def test_a_term_without_its_holder_ends() -> None:
+    """Should a store have lost the leader's row, its term ends like that of a silent one."""
+    whole = a_snapshot(a_runner("a"), a_runner("b"), leader="a")
+    snapshot = evolve(whole, runners=whole.runners[1:])
+
+    planned = plan(snapshot, Decide(), OldestActive())
+
+    term = planned.after.group.term
+    assert term is not None
+    assert (term.runner_id, term.epoch) == ("b", 8)
+    assert planned.changes.expects == (Live("b", "session-b"),)
+
+
+def test_a_term_whose_session_was_replaced_ends() -> None:
+    """A session that is not the term's has no part in it, whoever its runner is."""
+    whole = a_snapshot(a_runner("a"), leader="a")
+    runner = evolve(whole.runners[0], session=a_session("other"))
+
+    planned = plan(evolve(whole, runners=(runner,)), Decide(), OldestActive())
+
+    assert [ended.epoch for ended in planned.changes.ended_terms] == [7]
+    assert planned.after.group.epoch == 8

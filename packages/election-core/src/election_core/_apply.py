@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from attrs import evolve
 
@@ -78,6 +79,8 @@ def apply(draft: Draft, command: Command, policy: Policy) -> None:
             _lose(draft, command)
         case Reincarnate():
             _reincarnate(draft, command)
+        case _:
+            assert_never(command)
 
 
 def _configure(draft: Draft, command: Configure) -> None:

@@ -237,10 +237,8 @@ def _reason(ballot: tuple[_Entry, ...], policy: Policy) -> str:
     """The first preference in which the winner differs from the runner-up."""
     if len(ballot) < 2 or ballot[1][0]:
         return "only-eligible"
-    for name, mine, theirs in zip(preferences(policy), ballot[0][1], ballot[1][1], strict=True):
-        if mine != theirs:
-            return name
-    raise AssertionError("two runners of one id")  # a store's fault
+    ranks = zip(preferences(policy), ballot[0][1], ballot[1][1], strict=True)
+    return next(name for name, mine, theirs in ranks if mine != theirs)
 
 
 def _cause(
@@ -249,10 +247,8 @@ def _cause(
     """Why the live leader must go."""
     if incumbent is not None:
         return Cause.PREEMPTED if pinned is None else Cause.PINNED
-    for _, _, runner, reasons in ballot:
-        if runner is holder:
-            return _CAUSES.get(reasons[0].code, Cause.NOT_SELECTED)
-    raise AssertionError("the holder is on the ballot")
+    reasons = next(reasons for _, _, runner, reasons in ballot if runner is holder)
+    return _CAUSES.get(reasons[0].code, Cause.NOT_SELECTED)
 
 
 def _deadline(snapshot: Snapshot, holder: Runner, cause: Cause) -> datetime:

@@ -6,8 +6,9 @@ import json
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import assert_never
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from election_core._errors import (
     Invalid,
@@ -166,7 +167,7 @@ class ClaimedJob:
     """A job with the token by which its holder settles it."""
 
     job: Job
-    claim_token: str
+    claim_token: str = field(repr=False)
 
 
 @frozen(kw_only=True)
@@ -417,6 +418,8 @@ def settle_job(
         case JobOutcome.FAILED:
             state = JobState.CANCELLED if job.cancel_requested else JobState.FAILED
             job = evolve(job, state=state, finished_at=at, error=error, result=settlement.result)
+        case _:
+            assert_never(settlement.outcome)
     return evolve(record, job=job, settled=Settled(record.claim.token, settlement.outcome))
 
 
@@ -466,4 +469,6 @@ def cancel_job(record: JobRecord, at: datetime) -> JobRecord:
             job = evolve(job, cancel_requested=True)
         case JobState.SUCCEEDED | JobState.FAILED | JobState.CANCELLED:
             return record
+        case _:
+            assert_never(job.state)
     return evolve(record, job=job)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from typing import assert_never
 
 from attrs import evolve, frozen
 
@@ -163,8 +164,8 @@ def decide(draft: Draft, policy: Policy) -> Decision:
                 },
             )
         case Leadership.LED:
-            if holder is not None:
-                draft.step_down(holder, None)
+            assert holder is not None  # noqa: S101 - it keeps leading
+            draft.step_down(holder, None)
             if event is not None:
                 draft.group = evolve(draft.group, handover=None)
                 draft.note(
@@ -174,18 +175,20 @@ def decide(draft: Draft, policy: Policy) -> Decision:
                     data=_ballot(decision),
                 )
         case Leadership.STEPPING_DOWN:
-            if holder is not None and decision.deadline is not None and decision.cause is not None:
-                started = group.handover.started_at if group.handover is not None else draft.at
-                draft.group = evolve(
-                    draft.group,
-                    handover=Handover(
-                        cause=decision.cause,
-                        started_at=started,
-                        deadline=decision.deadline,
-                        successor_runner_id=decision.successor_runner_id,
-                    ),
-                )
-                draft.step_down(holder, decision.deadline)
+            assert holder is not None  # noqa: S101 - it still leads
+            assert decision.cause is not None  # noqa: S101 - it has to go
+            assert decision.deadline is not None  # noqa: S101 - and has until then
+            started = group.handover.started_at if group.handover is not None else draft.at
+            draft.group = evolve(
+                draft.group,
+                handover=Handover(
+                    cause=decision.cause,
+                    started_at=started,
+                    deadline=decision.deadline,
+                    successor_runner_id=decision.successor_runner_id,
+                ),
+            )
+            draft.step_down(holder, decision.deadline)
             if event is not None:
                 draft.note(
                     event,
@@ -207,6 +210,8 @@ def decide(draft: Draft, policy: Policy) -> Decision:
                 )
         case Leadership.SUSPENDED:
             pass
+        case _:
+            assert_never(after)
     draft.group = evolve(draft.group, decided_at=draft.at, look_again_at=decision.look_again_at)
     return decision
 

@@ -179,7 +179,7 @@ class Registration:
     """The answer to a registration."""
 
     runner: RunnerInfo
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     """A fresh secret, shown once; `None` where no tokens are in use."""
     created: bool = False
 

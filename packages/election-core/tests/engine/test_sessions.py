@@ -10,6 +10,7 @@ import pytest
 from election_core import (
     Effect,
     Invalid,
+    JobSpec,
     NewTaint,
     NotFound,
     Role,
@@ -287,8 +288,6 @@ async def test_supersession_wakes_the_heartbeat() -> None:
 
 async def test_a_cancelled_job_wakes_its_holder() -> None:
     """A running job's cancellation reaches its runner with the heartbeat that waits."""
-    from election_core import JobSpec
-
     async with a_fleet() as fleet:
         first = await fleet.join("first")
         job = (await fleet.engine.enqueue(GROUP, JobSpec(kind="work"))).job

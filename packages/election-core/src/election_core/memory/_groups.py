@@ -1,0 +1,170 @@
+"""Groups: reading, committing, what is due, and the mark."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from attrs import evolve
+
+from election_core._changes import Changes, TermLease
+from election_core._errors import Conflict
+from election_core._jobs import JobState, lapse_job, orphan_job
+from election_core._plan import reincarnate
+from election_core._state import Mark, Runner, Session, Snapshot, refresh_mark
+from election_core._states import Ended as How
+from election_core.memory._kept import Ended, Kept, Row
+from election_core.ports import Committed, Due
+
+__all__ = ["Groups"]
+
+
+class Groups(Kept):
+    """What elections are made of."""
+
+    # Time.
+
+    def lose_commits(self) -> None:
+        """Make the next mark find that the store may have lost its newest commits."""
+        self._lost = True
+
+    async def mark(self, tick: timedelta) -> Mark:
+        """See [`mark`][election_core.ports.Store.mark]."""
+        at = self._at()
+        if self._lost:
+            self._lost = False
+            self._reincarnate(at)
+        self._mark = refresh_mark(self._mark, at, tick)
+        return self._mark
+
+    def _reincarnate(self, at: datetime) -> None:
+        longest = max(
+            (row.group.settings.lease for row in self._groups.values()), default=timedelta()
+        )
+        sessions = (runner.session for runner in self._runners.values())
+        ends = max((s.lease_expires_at for s in sessions if s is not None), default=at)
+        not_before = max(at + longest, ends)
+        for group_id in self._groups:
+            snapshot = self._snapshot(group_id, at)
+            self._write(reincarnate(snapshot, not_before), snapshot.revision + 1, "", at)
+
+    # Reading and committing.
+
+    async def load(self, group_id: str) -> Snapshot:
+        """See [`load`][election_core.ports.Store.load]."""
+        return self._snapshot(group_id, self._at())
+
+    async def commit(
+        self, changes: Changes, *, expected_revision: int, commit_id: str
+    ) -> Committed:
+        """See [`commit`][election_core.ports.Store.commit]."""
+        at = self._at()
+        row = self._groups.get(changes.group.id)
+        if row is not None and row.commit_id == commit_id:
+            return Committed(revision=row.revision, at=at)
+        revision = 0 if row is None else row.revision
+        if revision != expected_revision:
+            raise Conflict(f"group {changes.group.id!r} is at revision {revision}")
+        self._check_expectations(changes, at)
+        self._write(changes, revision + 1, commit_id, at)
+        return Committed(revision=revision + 1, at=at)
+
+    def _check_expectations(self, changes: Changes, at: datetime) -> None:
+        opened = {runner.id: runner.session for runner in changes.runners if runner.session}
+        for expected in changes.expects:
+            runner = self._runners.get(expected.runner_id)
+            session = None if runner is None else runner.session
+            if isinstance(expected, TermLease):
+                if (
+                    session is None
+                    or session.id != expected.session_id
+                    or session.term_expires_at != expected.expires_at
+                ):
+                    raise Conflict("the leader renewed its lease meanwhile")
+                continue
+            new = opened.get(expected.runner_id)
+            if new is not None and (session is None or session.id != new.id):
+                session = new
+            if (
+                session is None
+                or session.id != expected.session_id
+                or session.lease_expires_at <= at
+                or not session.ready
+            ):
+                raise Conflict("the elected runner is not live and ready any more")
+
+    def _write(self, changes: Changes, revision: int, commit_id: str, at: datetime) -> None:
+        for runner in changes.runners:
+            self._runners[runner.id] = self._merged(runner, changes)
+        for runner_id in changes.deleted:
+            self._runners.pop(runner_id, None)
+        self._groups[changes.group.id] = Row(changes.group, revision, commit_id)
+        for ended in changes.ended_sessions:
+            self._ended[ended.session_id] = Ended(ended, changes.group.id)
+        self._end_claims(changes, at)
+        if changes.group.deleted_at is not None:
+            group_id = changes.group.id
+            self._jobs = {k: r for k, r in self._jobs.items() if r.job.group_id != group_id}
+            self._given = {k: c for k, c in self._given.items() if c.group_id != group_id}
+            self._tokens = {k: t for k, t in self._tokens.items() if t.token.group_id != group_id}
+        for event in changes.events:
+            self._last_event += 1
+            self._events.append(evolve(event, id=self._last_event))
+
+    def _merged(self, runner: Runner, changes: Changes) -> Runner:
+        """A runner to write, with what renewals own as the row has it."""
+        old = self._runners.get(runner.id)
+        new = runner.session
+        if new is None or old is None or old.session is None or old.session.id != new.id:
+            return runner
+        row = old.session
+        session: Session = evolve(row, held_epoch=new.held_epoch, step_down_at=new.step_down_at)
+        if runner.id in changes.granted:
+            session = evolve(session, term_expires_at=row.lease_expires_at)
+        elif new.held_epoch is None:
+            session = evolve(session, term_expires_at=None)
+        if runner.id in changes.roused:
+            session = evolve(session, standing_version=row.standing_version + 1)
+        return evolve(runner, session=session)
+
+    def _end_claims(self, changes: Changes, at: datetime) -> None:
+        terms = {term.epoch: term.handed_back for term in changes.ended_terms}
+        sessions = {ended.session_id: ended.how for ended in changes.ended_sessions}
+        for job_id, record in self._jobs.items():
+            job, claim = record.job, record.claim
+            if job.group_id != changes.group.id or job.state.finished:
+                continue
+            if job.runner_id in changes.deleted:
+                self._jobs[job_id] = orphan_job(record, at)
+            elif job.state is not JobState.RUNNING or claim is None:
+                continue
+            elif claim.epoch in terms:
+                self._jobs[job_id] = lapse_job(record, at, handed_back=terms[claim.epoch])
+            elif claim.epoch is None and claim.session_id in sessions:
+                left = sessions[claim.session_id] is How.LEFT
+                self._jobs[job_id] = lapse_job(record, at, handed_back=left)
+
+    async def due(self, limit: int) -> Due:
+        """See [`due`][election_core.ports.Store.due]."""
+        at = self._at()
+        found: list[tuple[datetime, str]] = []
+        coming: list[datetime] = []
+        for row in self._groups.values():
+            group = row.group
+            if group.deleted_at is not None:
+                continue
+            times = [] if group.look_again_at is None else [group.look_again_at]
+            ends = self._term_expires_at(group)
+            if ends is not None and (group.decided_at is None or group.decided_at < ends):
+                times.append(ends)
+            if times:
+                first = min(times)
+                if first <= at:
+                    found.append((first, group.id))
+                else:
+                    coming.append(first)
+        found.sort()
+        return Due(
+            group_ids=tuple(group_id for _, group_id in found[:limit]),
+            next_at=min(coming, default=None),
+            at=at,
+        )

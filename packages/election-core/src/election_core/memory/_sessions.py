@@ -1,0 +1,118 @@
+"""Sessions: renewals, pulses, and how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from attrs import evolve
+
+from election_core._changes import EndedSession
+from election_core._jobs import JobState
+from election_core._state import Group, Runner, Session
+from election_core._states import SessionState, session_state
+from election_core._views import Pulse
+from election_core.memory._kept import Kept
+from election_core.ports import Beat, Beaten
+
+__all__ = ["Sessions"]
+
+
+class Sessions(Kept):
+    """What renewals write, outside compare-and-set."""
+
+    async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
+        """See [`beat`][election_core.ports.Store.beat]."""
+        at = self._at()
+        return [self._beat(beat, at) for beat in beats]
+
+    def _beat(self, beat: Beat, at: datetime) -> Beaten:
+        runner = self._runners.get(beat.runner_id)
+        session = None if runner is None else runner.session
+        if runner is None or session is None or session.id != beat.session_id:
+            return self._how_it_ended(beat.runner_id, beat.session_id)
+        row = self._groups[runner.group_id]
+        margin = session.lease_expires_at - at
+        if beat.seq is not None and beat.seq < session.seq:
+            return self._pulse(runner, session, row.group, at, margin=margin)
+        ready = session.ready if beat.ready is None else beat.ready
+        revived = session_state(session, at) is SessionState.LAPSED
+        ends = at + row.group.settings.lease
+        term_ends = session.term_expires_at
+        if term_ends is not None and (session.step_down_at is None or at < session.step_down_at):
+            term_ends = max(term_ends, ends)
+        fresh = revived or (ready and not session.ready)
+        due = revived or ready != session.ready
+        session = evolve(
+            session,
+            seq=session.seq if beat.seq is None else beat.seq,
+            ready=ready,
+            lease_expires_at=max(session.lease_expires_at, ends),
+            term_expires_at=term_ends,
+            healthy_since=at if fresh else session.healthy_since,
+        )
+        self._runners[runner.id] = evolve(runner, session=session)
+        if due:
+            # The revision rises, or a commit that had not seen this would write over the due time.
+            self._groups[runner.group_id] = evolve(
+                row, revision=row.revision + 1, group=evolve(row.group, look_again_at=at)
+            )
+        return self._pulse(runner, session, row.group, at, margin=margin, due=due)
+
+    async def pulse(self, runner_id: str, session_id: str) -> Beaten:
+        """See [`pulse`][election_core.ports.Store.pulse]."""
+        runner = self._runners.get(runner_id)
+        session = None if runner is None else runner.session
+        if runner is None or session is None or session.id != session_id:
+            return self._how_it_ended(runner_id, session_id)
+        return self._pulse(runner, session, self._groups[runner.group_id].group, self._at())
+
+    def _pulse(
+        self,
+        runner: Runner,
+        session: Session,
+        group: Group,
+        at: datetime,
+        *,
+        margin: timedelta | None = None,
+        due: bool = False,
+    ) -> Pulse:
+        leader = self._term_expires_at(group)
+        return Pulse(
+            runner_id=runner.id,
+            session_id=session.id,
+            group_id=group.id,
+            at=at,
+            lease_expires_at=session.lease_expires_at,
+            held_epoch=session.held_epoch,
+            term_expires_at=session.term_expires_at,
+            step_down_at=session.step_down_at,
+            standing_version=session.standing_version,
+            cancel=tuple(
+                record.job.id
+                for record in sorted(self._jobs.values(), key=lambda record: record.seq)
+                if record.job.state is JobState.RUNNING
+                and record.job.cancel_requested
+                and record.claim is not None
+                and record.claim.session_id == session.id
+            ),
+            group_epoch=group.epoch,
+            leader_runner_id=group.term.runner_id
+            if group.term is not None and leader is not None and leader > at
+            else None,
+            heartbeat=group.settings.heartbeat_interval,
+            margin=margin,
+            due=due,
+        )
+
+    async def ended_session(
+        self, runner_id: str, *, session_id: str | None = None, key: str | None = None
+    ) -> EndedSession | None:
+        """See [`ended_session`][election_core.ports.Store.ended_session]."""
+        for kept in reversed(self._ended.values()):
+            ended = kept.session
+            if ended.runner_id == runner_id and (
+                ended.session_id == session_id or (key is not None and ended.key == key)
+            ):
+                return ended
+        return None

@@ -1,0 +1,55 @@
+"""Bearer tokens."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from attrs import evolve
+
+from election_core._errors import NotFound
+from election_core._views import Page, Token
+from election_core.memory._cursors import cursor_of, read_cursor
+from election_core.memory._kept import Kept
+from election_core.ports import StoredToken
+
+__all__ = ["Tokens"]
+
+
+class Tokens(Kept):
+    """What the control API needs to know its callers."""
+
+    async def add_token(self, token: StoredToken, *, ttl: timedelta | None) -> Token:
+        """See [`add_token`][election_core.ports.AccessStore.add_token]."""
+        at = self._at()
+        kept = token.token
+        if kept.group_id is not None:
+            self._living(kept.group_id)
+        if kept.runner_id is not None and kept.runner_id not in self._runners:
+            raise NotFound(f"no runner {kept.runner_id!r}")
+        kept = evolve(kept, created_at=at, expires_at=None if ttl is None else at + ttl)
+        self._tokens[kept.id] = evolve(token, token=kept)
+        return kept
+
+    async def find_token(self, digest: bytes) -> Token | None:
+        """See [`find_token`][election_core.ports.AccessStore.find_token]."""
+        at = self._at()
+        for kept in self._tokens.values():
+            if kept.digest == digest:
+                expires = kept.token.expires_at
+                return kept.token if expires is None or expires > at else None
+        return None
+
+    async def tokens(self, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
+        """See [`tokens`][election_core.ports.AccessStore.tokens]."""
+        after = read_cursor(cursor)
+        keys = [key for key in sorted(self._tokens) if after is None or key > after]
+        page = keys[:limit]
+        return Page(
+            items=tuple(self._tokens[key].token for key in page),
+            next_cursor=cursor_of(page[-1]) if len(keys) > limit else None,
+        )
+
+    async def revoke_token(self, token_id: str) -> None:
+        """See [`revoke_token`][election_core.ports.AccessStore.revoke_token]."""
+        if self._tokens.pop(token_id, None) is None:
+            raise NotFound(f"no token {token_id!r}")

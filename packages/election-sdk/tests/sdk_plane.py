@@ -157,8 +157,8 @@ class Proxy:
                             if line.endswith("HTTP/1.1"):
                                 current[0] = line.removesuffix(" HTTP/1.1")
                                 self.seen.append(current[0])
-                            if self._drop is not None and self._drop(current[0]):
-                                break
+                                if self._drop is not None and self._drop(current[0]):
+                                    break
                             await self._flowing.wait()
                             await server.send(data)
                         tasks.cancel_scope.cancel()

@@ -321,6 +321,14 @@ async def test_a_gateway_that_failed_leaves_a_write_unknown() -> None:
         assert not isinstance(caught.value, OutcomeUnknown)
 
 
+async def test_a_write_that_may_have_happened_stays_unknown() -> None:
+    """That the server is away now does not say that the earlier attempt changed nothing."""
+    away = (503, PROBLEM, problem("store-unavailable", 503))
+    async with answering((502, HTML, b""), away) as (url, _), Client(url, retries=1) as client:
+        with pytest.raises(OutcomeUnknown):
+            await client.cancel("job")
+
+
 async def test_a_code_of_a_later_version_is_an_error_all_the_same() -> None:
     """An unknown code keeps its text and its facts."""
     odd = (409, PROBLEM, problem("too-green", 409, shade=3))

@@ -199,7 +199,7 @@ async def test_who_steps_down_finishes_and_claims_nothing_more(plane: Plane) -> 
 async def test_at_the_deadline_the_job_is_handed_back(plane: Plane) -> None:
     """A handler that needs longer is cancelled; the successor gets its job, no attempt lost."""
     gate = Gate()
-    async with plane.group(handover_timeout_seconds=0.3) as (group, client):
+    async with plane.group(lease_seconds=600, handover_timeout_seconds=0.3) as (group, client):
         first, second = plane.runner(group, "a"), plane.runner(group, "b")
         async with running(first, second, handler=gate):
             await until(lambda: first.standing and second.standing)
@@ -354,6 +354,34 @@ async def test_a_session_that_ended_is_opened_anew(plane: Plane) -> None:
         assert (done.attempts, done.epoch) == (1, 2)
 
 
+async def test_no_session_is_opened_while_something_still_acts(plane: Plane) -> None:
+    """A handler that takes its time to stop is waited for before a session is opened anew."""
+    opened: list[int] = []
+
+    async with plane.group(lease_seconds=1) as (group, client):
+        runner = plane.runner(group)
+
+        async def count() -> int:
+            kinds = [event.kind for event in (await client.events(group)).items]
+            return kinds.count("session-opened")
+
+        async def handler(job: Job) -> object:
+            if not opened:
+                assert runner.standing is not None
+                try:
+                    await client.leave(runner.runner_id or "", runner.standing.session_id)
+                    await anyio.sleep(DEADLINE)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        opened.extend([await count() for _ in range(30)])
+            return None
+
+        async with running(runner, handler=handler):
+            await finished(client, await client.enqueue(group, "work"))
+        assert set(opened) == {1}
+        assert await count() == 2
+
+
 async def test_a_runner_that_was_deleted_stops(plane: Plane) -> None:
     """There is nothing to go on with, so `run` raises."""
     gate = Gate()
@@ -483,8 +511,11 @@ async def test_stop_finishes_what_is_in_hand(plane: Plane) -> None:
         assert (await client.group(group)).leader_runner_id is None
 
 
-async def test_stop_hands_back_what_takes_too_long(plane: Plane) -> None:
+async def test_stop_hands_back_what_takes_too_long(
+    plane: Plane, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """At the shutdown limit the handler is cancelled and its job is queued again, uncounted."""
+    monkeypatch.setattr("election_sdk._runner._CUT_LIMIT", 1e6)
     gate = Gate()
     async with plane.group() as (group, client):
         runner = plane.runner(group)

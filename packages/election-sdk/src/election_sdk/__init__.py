@@ -6,11 +6,11 @@ What it hands out are the types of `election_core`, and what it raises are its e
 from __future__ import annotations
 
 from election_sdk._client import Client
+from election_sdk._handling import Handler, JobFailed
 from election_sdk._runner import Runner
 from election_sdk._service_calls import NewToken
 from election_sdk._state_file import StateFileError, StateFileLocked
 from election_sdk._term import Term
-from election_sdk._work import Handler, JobFailed
 
 __all__ = [
     "Client",

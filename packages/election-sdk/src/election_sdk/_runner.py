@@ -20,14 +20,16 @@ from typing_extensions import override
 from election_core import ElectionError, Job, Standing
 from election_sdk._client import Client
 from election_sdk._clock import trust_clock
+from election_sdk._handling import Handler
 from election_sdk._identity import Description, Identity, identify, is_forgotten
 from election_sdk._log import log
 from election_sdk._outbox import Outbox
 from election_sdk._progress import Progress
+from election_sdk._renewals import Renewals
 from election_sdk._session import Session
 from election_sdk._state_file import StateFile
 from election_sdk._term import Term, Terms
-from election_sdk._work import Handler, Work
+from election_sdk._work import Work
 
 __all__ = ["Runner"]
 
@@ -183,7 +185,8 @@ class Runner:
             stack.push_async_exit(self._left)
             tasks = await stack.enter_async_context(anyio.create_task_group())
             self._tasks = tasks
-            for keeping in (self._session.keep, self._session.watch, self._session.releases):
+            renewals = Renewals(self._session)
+            for keeping in (renewals.keep, self._session.watch, self._session.releases):
                 tasks.start_soon(keeping)
             stack.callback(tasks.cancel_scope.cancel)
             self._stack = stack.pop_all()

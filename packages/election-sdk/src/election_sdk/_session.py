@@ -12,7 +12,6 @@ import anyio
 from election_core import (
     ElectionError,
     NotFound,
-    OutcomeUnknown,
     Role,
     SessionEnded,
     SessionSuperseded,
@@ -23,7 +22,7 @@ from election_sdk._belief import Belief
 from election_sdk._client import Client
 from election_sdk._log import log
 from election_sdk._news import News
-from election_sdk._patience import asked_wait, until_answered
+from election_sdk._patience import until_answered
 from election_sdk._problems import again
 
 if TYPE_CHECKING:
@@ -67,6 +66,9 @@ class Session:
         self.runner_id = runner_id
         self.clock = clock
         self.news = News()
+        """Whatever changes here."""
+        self.kicks = News()
+        """Wishes for a renewal at once."""
         self.belief: Belief | None = None
         self.failure: ElectionError | None = None
         """Why this session is over for good."""
@@ -79,10 +81,7 @@ class Session:
         self._clean_up = clean_up
         self._on_opened = on_opened
         self._objections: set[str] = set()
-        self._seq = 0
         self._given_up: dict[int, str] = {}
-        self._beating: anyio.CancelScope | None = None
-        self._kicked = False
 
     @property
     def session_id(self) -> str | None:
@@ -135,9 +134,7 @@ class Session:
 
     def kick(self) -> None:
         """Renew now instead of when it is time."""
-        self._kicked = True
-        if self._beating is not None:
-            self._beating.cancel()
+        self.kicks.tell()
 
     async def open(self, previous_session_id: str | None = None) -> None:
         """Open a session, however long the control plane is away.
@@ -164,7 +161,6 @@ class Session:
         standing, started = await until_answered(attempt)
         if self._on_opened is not None:
             self._on_opened(standing.session_id)
-        self._seq = 0
         self._given_up.clear()
         self.belief = Belief(standing, started, self._clean_up)
         log.info("session %s of runner %s opened", standing.session_id, self.runner_id)
@@ -196,102 +192,7 @@ class Session:
             log.error("runner %s stops: %s", self.runner_id, error)
             self.news.tell()
 
-    async def keep(self) -> None:
-        """Renew for as long as the session lasts, and reopen it when it ended unexpectedly.
-
-        A call that waits for news is the rule, so that a change of role comes in a round trip; its
-        renewal counts from its start. When it does not come back in time the next ones ask for an
-        answer at once, over fresh connections.
-        """
-        backoff = Backoff(_FIRST_WAIT, _LONGEST_WAIT)
-        waiting = True
-        while self.failure is None:
-            try:
-                answered = await self._beat(waiting=waiting, failures=backoff.failures)
-            except SessionEnded as error:
-                await self._reopen(error)
-            except ElectionError as error:
-                if not again(error):
-                    self.fail(error)
-                    return
-                if isinstance(error, OutcomeUnknown):
-                    await self.client.reconnect()
-                await self._missed(error, backoff)
-                waiting = False
-            else:
-                if answered and backoff.failures:
-                    log.info("the control plane answers again")
-                    backoff.reset()
-                waiting = answered
-
-    async def _beat(self, *, waiting: bool, failures: int) -> bool:
-        """One renewal; whether it was answered rather than broken off by a kick."""
-        belief = self.belief
-        assert belief is not None  # noqa: S101 - only an open session is kept
-        self._kicked = False
-        self._seq += 1
-        standing = belief.standing
-        hold, limit = self._pace(belief, waiting=waiting, failures=failures)
-        started = self.clock()
-        answer: Standing | None = None
-        with anyio.CancelScope() as scope:
-            self._beating = scope
-            with anyio.move_on_after(limit.total_seconds()) as deadline:
-                answer = await self.client.heartbeat(
-                    self.runner_id,
-                    standing.session_id,
-                    seq=self._seq,
-                    ready=self.ready,
-                    seen=standing.standing_version,
-                    wait=hold,
-                )
-                self.apply(answer, started)
-                unchanged = answer.standing_version == standing.standing_version
-                early = hold.total_seconds() - (self.clock() - started)
-                if unchanged and early > 0.01:
-                    # Something on the way does not let the server hold its answer.
-                    deadline.deadline = float("inf")
-                    await anyio.sleep(early)
-        self._beating = None
-        if answer is None and not self._kicked:
-            raise OutcomeUnknown(f"no answer within {limit.total_seconds():.3g} s")
-        return answer is not None and not self._kicked
-
-    def _pace(self, belief: Belief, *, waiting: bool, failures: int) -> tuple[timedelta, timedelta]:
-        """How long the server may hold the next renewal, and when to stop waiting for it.
-
-        Somewhat less than the heartbeat, so that renewals are never rarer; and never so long that a
-        call which hangs uses up the time that its repetition needs.
-        """
-        standing = belief.standing
-        beat = standing.heartbeat
-        slack = min(max(beat / 4, timedelta(seconds=0.5)), timedelta(seconds=5))
-        slack = min(slack * 2.0 ** min(failures, 5), timedelta(seconds=10))
-        hold = min(beat * 0.8, timedelta(minutes=5)) if waiting else timedelta()
-        if standing.role is not Role.LEADER:
-            return hold, hold + max(slack, timedelta(seconds=2))
-        hold = min(hold, standing.lease_remaining * 0.4)
-        left = belief.window.stop_at - self.clock()
-        if left <= 0:
-            return hold, hold + slack
-        return hold, min(hold + slack, max(timedelta(seconds=0.75 * left), _FIRST_WAIT * 4))
-
-    async def _missed(self, error: ElectionError, backoff: Backoff) -> None:
-        if not backoff.failures:
-            log.warning("a renewal failed, trying on: %s", error)
-        belief = self.belief
-        wait = backoff.next(at_least=asked_wait(error))
-        if belief is not None and belief.epoch is not None:
-            left = belief.window.stop_at - self.clock()
-            if left > 0:
-                wait = min(wait, timedelta(seconds=left / 4))
-        self._kicked = False
-        with anyio.CancelScope() as scope:
-            self._beating = scope
-            await anyio.sleep(wait.total_seconds())
-        self._beating = None
-
-    async def _reopen(self, error: SessionEnded) -> None:
+    async def reopen(self, error: SessionEnded) -> None:
         """Stop everything that acts under the session that ended, then open another."""
         log.warning("session %s ended: %s", self.session_id, error)
         self.belief = None

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
-from typing import TypeAlias
 
 import anyio
 from anyio.abc import TaskGroup
@@ -15,22 +13,19 @@ from attrs import define
 from election_core import (
     ClaimedJob,
     ElectionError,
-    Invalid,
-    Job,
     JobOutcome,
     JobState,
     LeaseExpired,
     NotLeader,
-    PayloadTooLarge,
     SessionEnded,
     SessionSuperseded,
     Settlement,
     StaleEpoch,
     SteppingDown,
-    check_json,
 )
 from election_sdk._backoff import Backoff
 from election_sdk._client import Client
+from election_sdk._handling import Handler, handle
 from election_sdk._log import log
 from election_sdk._outbox import Outbox
 from election_sdk._problems import again
@@ -38,29 +33,12 @@ from election_sdk._progress import Progress
 from election_sdk._session import Session
 from election_sdk._term import Term, Terms
 
-__all__ = ["Handler", "JobFailed", "Work"]
-
-Handler: TypeAlias = Callable[[Job], Awaitable[object]]
-"""Works on a job and returns its result, a JSON value."""
+__all__ = ["Work"]
 
 _BUSY = 1.0
 """After that many seconds with all hands full, addressed jobs are asked for on their own."""
-_LONGEST_ERROR = 2000
 _RELEASED = Settlement(outcome=JobOutcome.RELEASED)
 _CANCELLED = Settlement(outcome=JobOutcome.FAILED, error="cancelled", retry=False)
-
-
-class JobFailed(Exception):
-    """Raised by a handler to fail its job with a text of its own.
-
-    Args:
-        error: What went wrong.
-        retry: Whether it may be tried again while attempts remain.
-    """
-
-    def __init__(self, error: str, *, retry: bool = True) -> None:
-        super().__init__(error)
-        self.retry = retry
 
 
 @define
@@ -322,7 +300,7 @@ class Work:
         try:
             with running.scope:
                 if term is None or term.trusted:
-                    settlement = await self._handle(job)
+                    settlement = await handle(self._handler, job)
             interrupted = running.scope.cancel_called or (term is not None and term.cancelled)
             if interrupted and settlement.outcome is JobOutcome.FAILED:
                 # What it came to says more of its interruption than of the job.
@@ -333,20 +311,6 @@ class Work:
                 settlement = _CANCELLED
             letter = self._outbox.put(claimed, settlement, session_id)
         await letter.done.wait()
-
-    async def _handle(self, job: Job) -> Settlement:
-        try:
-            result = await self._handler(job)
-        except JobFailed as error:
-            return _failed(str(error), retry=error.retry)
-        except Exception as error:  # noqa: BLE001 - a failed handler is a failed attempt
-            log.warning("job %s failed", job.id, exc_info=True)
-            return _failed(f"{type(error).__name__}: {error}", retry=True)
-        try:
-            check_json(result, "result")
-        except (Invalid, PayloadTooLarge) as error:
-            return _failed(f"the handler's result cannot be kept: {error}", retry=False)
-        return Settlement(outcome=JobOutcome.SUCCEEDED, result=result)
 
     # ----------------------------------------------------------------- progress
 
@@ -360,9 +324,3 @@ class Work:
                     log.error("the handler makes no progress")
                 session.object_to_leading("no progress", objects=wedged)
             await session.news.wait(left or None)
-
-
-def _failed(error: str, *, retry: bool) -> Settlement:
-    """A failure with a text that the contract takes."""
-    text = error.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()[:_LONGEST_ERROR]
-    return Settlement(outcome=JobOutcome.FAILED, error=text, retry=retry)

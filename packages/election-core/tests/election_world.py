@@ -217,13 +217,18 @@ class World:
 
     def beat(self, runner_id: str, *, ready: bool | None = None) -> Beaten:
         """Renew a runner's current session, if it has one."""
-        before = self.snapshot
-        runner = before.runner(runner_id)
+        runner = self.snapshot.runner(runner_id)
         if runner is None or runner.session is None:
             return None
-        beat = Beat(runner_id=runner_id, session_id=runner.session.id, ready=ready)
-        answer = done(self.store.beat([beat]))[0]
+        answer = self.beat_as(runner_id, runner.session.id, ready=ready)
         assert isinstance(answer, Pulse)
+        return answer
+
+    def beat_as(self, runner_id: str, session_id: str, *, ready: bool | None = None) -> Beaten:
+        """Renew a session, current or not."""
+        before = self.snapshot
+        beat = Beat(runner_id=runner_id, session_id=session_id, ready=ready)
+        answer = done(self.store.beat([beat]))[0]
         self._watch(before, None)
         return answer
 

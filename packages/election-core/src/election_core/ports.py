@@ -113,6 +113,10 @@ class Store(Protocol):
         sees the same or a later one. The remains of a deleted group are returned, with
         `group.deleted_at` set and no runners. `mark` is the current one, whoever wrote it.
 
+        A store that may have lost commits may have lost whole groups. From then on a group that it
+        does not know has remains too, at revision 0: of the highest epoch that a lost one can have
+        had, with the barrier of all others.
+
         Raises:
             NotFound: There was never a group of that id.
         """

@@ -114,7 +114,7 @@ async def test_the_leader_is_told_with_its_reason() -> None:
     async with a_fleet() as fleet:
         with pytest.raises(NoLeader) as caught:
             await fleet.engine.leader(GROUP)
-        assert caught.value.facts == {"epoch": 0}
+        assert caught.value.facts == {"current_epoch": 0}
 
         first = await fleet.join("first")
 

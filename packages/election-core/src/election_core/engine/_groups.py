@@ -112,7 +112,9 @@ class GroupCalls(EngineBase):
         session = None if holder is None else holder.session
         ends = None if session is None else session.term_expires_at
         if term is None or holder is None or ends is None or ends <= snapshot.at:
-            raise NoLeader(f"group {group_id!r} has no leader now", epoch=snapshot.group.epoch)
+            raise NoLeader(
+                f"group {group_id!r} has no leader now", current_epoch=snapshot.group.epoch
+            )
         return Leader(
             runner=runner_info(holder, snapshot.at),
             epoch=term.epoch,

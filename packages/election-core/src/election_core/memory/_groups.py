@@ -10,7 +10,16 @@ from election_core._changes import Changes, TermLease
 from election_core._errors import Conflict
 from election_core._jobs import JobState, lapse_job, orphan_job
 from election_core._plan import reincarnate
-from election_core._state import Mark, Runner, Session, Snapshot, refresh_mark
+from election_core._state import (
+    EPOCH_JUMP,
+    Group,
+    Mark,
+    Runner,
+    Session,
+    Settings,
+    Snapshot,
+    refresh_mark,
+)
 from election_core._states import Ended as How
 from election_core.memory._kept import Ended, Kept, Row
 from election_core.ports import Committed, Due
@@ -46,12 +55,25 @@ class Groups(Kept):
         for group_id in self._groups:
             snapshot = self._snapshot(group_id, at)
             self._write(reincarnate(snapshot, not_before), snapshot.revision + 1, "", at)
+        self._lost_epoch += EPOCH_JUMP
+        self._lost_until = max(not_before, at + Settings().lease)
 
     # Reading and committing.
 
     async def load(self, group_id: str) -> Snapshot:
         """See [`load`][election_core.ports.Store.load]."""
-        return self._snapshot(group_id, self._at())
+        at = self._at()
+        until = self._lost_until
+        if until is not None and group_id not in self._groups:
+            lost = Group(
+                id=group_id,
+                created_at=until,
+                epoch=self._lost_epoch,
+                grant_not_before=until,
+                deleted_at=until,
+            )
+            return Snapshot(at=at, revision=0, group=lost, mark=self._mark or Mark(at=at))
+        return self._snapshot(group_id, at)
 
     async def commit(
         self, changes: Changes, *, expected_revision: int, commit_id: str

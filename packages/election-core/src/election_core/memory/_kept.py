@@ -60,6 +60,8 @@ class Kept:
     _now: datetime = field(default=datetime.min.replace(tzinfo=UTC), init=False)
     _mark: Mark | None = field(default=None, init=False)
     _lost: bool = field(default=False, init=False)
+    _lost_epoch: int = field(default=0, init=False)
+    _lost_until: datetime | None = field(default=None, init=False)
     _groups: dict[str, Row] = field(factory=dict, init=False)
     _runners: dict[str, Runner] = field(factory=dict, init=False)
     _ended: dict[str, Ended] = field(factory=dict, init=False)

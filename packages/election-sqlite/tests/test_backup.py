@@ -195,9 +195,11 @@ async def test_file_swapped_by_hand_is_noticed(
     """Whoever copies an older file over the database need not tell: it is seen."""
     await make(path, clock)
     old = tmp_path / "old.db"
+    async with SqliteStore.open(path, clock=clock):
+        pass
     shutil.copy(path, old)
-    clock.advance(1)
     async with SqliteStore.open(path, clock=clock) as store:
+        clock.advance(1)
         await store.mark(_TICK)
     shutil.copy(old, path)
 

@@ -143,6 +143,18 @@ async def test_claim_is_remembered_as_long_as_its_job_runs(
     assert ids(await claim(fleet, limit=1)) == ["two"]
 
 
+async def test_repeated_claim_of_a_job_that_is_gone(fleet: Fleet) -> None:
+    """A job that was pruned is left out of the answer, and no other is claimed in its place."""
+    await fleet.enqueue("one", "two")
+    await claim(fleet, limit=1)
+    await fleet.store._writer.run(
+        lambda t: t.connection.execute("DELETE FROM election_job WHERE id = 'one'").fetchall()
+    )
+
+    assert ids(await claim(fleet, limit=1)) == []
+    assert (await fleet.store.job("two")).state is JobState.QUEUED
+
+
 async def test_next_job_is_announced(fleet: Fleet, clock: ManualClock) -> None:
     """Who finds nothing is told when the next job that it may have ends its backoff."""
     await fleet.enqueue("job")

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -129,21 +130,23 @@ async def test_call_cancelled_during_its_turn_takes_effect_wholly(lane: Lane) ->
     assert await lane.run(everything) == ["first", "second"]
 
 
-async def test_call_cancelled_while_it_waits_for_the_file_does_nothing(
-    lane: Lane, path: Path
-) -> None:
+async def test_call_cancelled_while_it_waits_for_the_file_does_nothing(path: Path) -> None:
     """A caller that gave up while another connection had the lock has changed nothing."""
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    call = asyncio.ensure_future(lane.run(insert("never")))
-    while any(lane._waiting):  # noqa: ASYNC110 - a thread takes it away
-        await asyncio.sleep(0)
-    call.cancel()
-    await asyncio.wait([call])
-    other.execute("ROLLBACK")
-    other.close()
+    beginning = threading.Event()
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("CREATE TABLE seen (name TEXT)")
+    connection.set_trace_callback(lambda statement: beginning.set())
+    lane = Lane(path, connection, lambda: NOW, begin=["BEGIN IMMEDIATE"])
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        call = asyncio.ensure_future(lane.run(insert("never")))
+        assert await asyncio.to_thread(beginning.wait, 30)
+        call.cancel()
+        await asyncio.wait([call])
+        other.execute("ROLLBACK")
 
     assert await lane.run(everything) == []
+    await lane.stop()
 
 
 async def test_failure_rolls_back(lane: Lane) -> None:

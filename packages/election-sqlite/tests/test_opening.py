@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -353,10 +354,15 @@ async def test_closed_store_says_so(path: Path) -> None:
         await store.mark(timedelta(seconds=1))
 
 
-async def test_file_replaced_while_open_is_noticed(path: Path, store: SqliteStore) -> None:
+@pytest.mark.parametrize("replaced", [False, True])
+async def test_file_replaced_while_open_is_noticed(
+    path: Path, store: SqliteStore, replaced: bool
+) -> None:
     """Once the file has another content under its name, what is written would be lost."""
     await store.mark(timedelta(seconds=1))
     path.rename(path.with_name("moved.db"))
+    if replaced:
+        shutil.copy(path.with_name("moved.db"), path)
 
     for call in (store.mark(timedelta(seconds=1)), store.ready()):
         with pytest.raises(Unavailable, match="moved, deleted or replaced"):

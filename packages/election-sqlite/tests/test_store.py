@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from datetime import timedelta
 
 import pytest
@@ -25,11 +27,13 @@ from election_core import (
     Release,
     RunnerStatus,
     Settings,
+    Snapshot,
     TaintRunner,
     create_group,
 )
 from election_core.ports import AccessStore, Beat, Census, JobStore, Store
-from election_sqlite import SqliteStore
+from election_sqlite import SqliteStore, _groups
+from election_sqlite._lane import Transaction
 from sqlite_clock import NOW, ManualClock
 from sqlite_fleet import Fleet
 
@@ -461,6 +465,34 @@ class TestMark:
         since = NOW + timedelta(seconds=3)
         assert mark.outages == (Outage(since, mark.at),)
         assert (await fleet.store.load("g")).mark == mark
+
+
+class TestReads:
+    """Reads beside writes."""
+
+    async def test_nothing_is_seen_of_a_time_to_come(
+        self, fleet: Fleet, clock: ManualClock
+    ) -> None:
+        """A snapshot shows nothing that was committed after the time it tells."""
+        began, go_on = threading.Event(), threading.Event()
+
+        def look(transaction: Transaction) -> Snapshot:
+            began.set()
+            assert go_on.wait(30)
+            return _groups.load(transaction, "g")
+
+        looking = asyncio.ensure_future(fleet.store._reader.run(look))
+        assert await asyncio.to_thread(began.wait, 30)
+        clock.advance(1)
+        await fleet.beat("a")
+        go_on.set()
+        snapshot = await looking
+
+        assert snapshot.at == NOW
+        session = snapshot.runners[0].session
+        assert session is not None
+        assert session.lease_expires_at == NOW + _LEASE
+        assert (await fleet.store.load("g")).at == NOW + _TICK
 
 
 class TestLookups:

@@ -115,7 +115,13 @@ def find_runner_row(connection: sqlite3.Connection, runner_id: str) -> Runner | 
 def load(transaction: Transaction, group_id: str) -> Snapshot:
     """See [`load`][election_core.ports.Store.load]."""
     connection = transaction.connection
-    group, revision = find_group(connection, group_id)
+    try:
+        group, revision = find_group(connection, group_id)
+    except NotFound:
+        lost = _lost_group(connection, group_id)
+        if lost is None:
+            raise
+        group, revision = lost, 0
     return Snapshot(
         at=transaction.at,
         revision=revision,
@@ -123,6 +129,15 @@ def load(transaction: Transaction, group_id: str) -> Snapshot:
         runners=tuple(runner_of(row) for row in connection.execute(_MEMBERS, (group_id,))),
         mark=read_mark(connection, transaction.at),
     )
+
+
+def _lost_group(connection: sqlite3.Connection, group_id: str) -> Group | None:
+    """What remains of a group that may be among lost commits; `None` if none were ever lost."""
+    epoch, until = connection.execute("SELECT lost_epoch, lost_until FROM election_meta").fetchone()
+    if until is None:
+        return None
+    at = moment(until)
+    return Group(id=group_id, created_at=at, epoch=epoch, grant_not_before=at, deleted_at=at)
 
 
 def commit(

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from election_core import EPOCH_JUMP, reincarnate
+from election_core import EPOCH_JUMP, Settings, reincarnate
 from election_sqlite._groups import load, write
 from election_sqlite._lane import Transaction
 from election_sqlite._values import micros, moment, span
@@ -118,6 +118,10 @@ def renew(transaction: Transaction, known: HighWater | None) -> None:
     for (group_id,) in connection.execute("SELECT id FROM election_group").fetchall():
         snapshot = load(transaction, group_id)
         write(transaction, reincarnate(snapshot, not_before), snapshot.revision + 1, "")
+    # Groups that were lost altogether had a lease that nobody knows now.
+    lost_until = max(not_before, at + Settings().lease)
     connection.execute(
-        "UPDATE election_meta SET incarnation = ?, copied = 0", (secrets.token_hex(16),)
+        "UPDATE election_meta"
+        " SET incarnation = ?, copied = 0, lost_epoch = lost_epoch + ?, lost_until = ?",
+        (secrets.token_hex(16), EPOCH_JUMP, micros(lost_until)),
     )

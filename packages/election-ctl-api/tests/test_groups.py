@@ -297,6 +297,7 @@ def _changes(one: str, two: str) -> list[tuple[dict[str, Any], str | None]]:
         ({"taint": {"runner_id": two, "key": "k", "effect": "no-elect", "ttl_seconds": 9}}, one),
         ({"untaint": {"runner_id": one}}, one),
         ({"pin": {"runner_id": two}}, one),
+        ({"pin": {"runner_id": None}}, one),
         ({"unpin": {}}, one),
         ({"lose": {"runner_id": one}}, two),
         ({"drain": {"runner_id": one}}, one),
@@ -304,7 +305,7 @@ def _changes(one: str, two: str) -> list[tuple[dict[str, Any], str | None]]:
     ]
 
 
-@pytest.mark.parametrize("index", range(8))
+@pytest.mark.parametrize("index", range(9))
 async def test_what_if_tells_and_writes_nothing(world: World, index: int) -> None:
     """Each kind of change is understood, and nothing is different afterwards."""
     await world.group()
@@ -316,7 +317,8 @@ async def test_what_if_tells_and_writes_nothing(world: World, index: int) -> Non
 
     assert decision["leader_runner_id"] == leader
     if "taint" in change or "pin" in change or "drain" in change:
-        keeps = change.get("taint", {}).get("runner_id") == two.id
+        unpins = change.get("pin") == {"runner_id": None}
+        keeps = unpins or change.get("taint", {}).get("runner_id") == two.id
         assert decision["successor_runner_id"] == (None if keeps else two.id)
     assert await world.ok("GET", f"{GROUPS}/g/events") == before
 

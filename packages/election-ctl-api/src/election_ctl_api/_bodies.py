@@ -119,6 +119,19 @@ class ChangeLeader:
     when_eligible: bool = False
     """Accept a runner that cannot lead yet."""
 
+    def command(self) -> PinLeader | Unpin:
+        """The command that it amounts to."""
+        if self.runner_id is None:
+            return Unpin()
+        return PinLeader(
+            runner_id=self.runner_id,
+            owner=self.owner,
+            reason=self.reason,
+            ttl=self.ttl,
+            immediate=self.immediate,
+            when_eligible=self.when_eligible,
+        )
+
 
 @frozen(kw_only=True)
 class SupposedTaint(NewTaint):
@@ -133,7 +146,7 @@ class Supposition:
 
     taint: SupposedTaint | None = None
     untaint: Untaint | None = None
-    pin: PinLeader | None = None
+    pin: ChangeLeader | None = None
     unpin: NoFields | None = None
     lose: LoseRunner | None = None
     """The runner's lease is over."""
@@ -148,11 +161,13 @@ class Supposition:
         """
         commands: list[Command] = [
             command
-            for command in (self.untaint, self.pin, self.lose, self.drain, self.undrain)
+            for command in (self.untaint, self.lose, self.drain, self.undrain)
             if command is not None
         ]
         if self.taint is not None:
             commands.append(_taint(self.taint))
+        if self.pin is not None:
+            commands.append(self.pin.command())
         if self.unpin is not None:
             commands.append(Unpin())
         if len(commands) != 1:

@@ -233,6 +233,7 @@ _EXAMPLES: Mapping[type, object] = {
 
 _FACTS: Mapping[str, Mapping[str, str | int]] = {
     "invalid": {"field": "settings.lease_seconds"},
+    "no-leader": {"current_epoch": 8},
     "stale-epoch": {"current_epoch": 8},
     "not-leader": {"current_epoch": 8, "leader_runner_id": _LAPTOP},
     "payload-too-large": {"field": "payload", "limit": 65536},

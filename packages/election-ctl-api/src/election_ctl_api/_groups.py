@@ -14,8 +14,8 @@ from election_core import (
     NotEligible,
     NotFound,
     Page,
-    PinLeader,
     Settings,
+    Unpin,
 )
 from election_ctl_api._access import Access
 from election_ctl_api._answers import Reply, json_reply
@@ -133,18 +133,11 @@ async def change_leader(call: Call, body: ChangeLeader) -> Reply:
     The choice outlives elections; while the runner cannot lead, the policy decides.
     """
     group_id = call.path("group")
-    if body.runner_id is None:
+    command = body.command()
+    if isinstance(command, Unpin):
         decision = await call.engine.unpin(group_id, actor=call.actor)
     else:
-        pin = PinLeader(
-            runner_id=body.runner_id,
-            owner=body.owner,
-            reason=body.reason,
-            ttl=body.ttl,
-            immediate=body.immediate,
-            when_eligible=body.when_eligible,
-        )
-        decision = await call.engine.pin(group_id, pin, actor=call.actor)
+        decision = await call.engine.pin(group_id, command, actor=call.actor)
     return json_reply({"status": "accepted", "decision": decision}, status=202)
 
 

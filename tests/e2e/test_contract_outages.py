@@ -108,7 +108,7 @@ def test_a_silent_leader_is_replaced_after_grace(server: Server) -> None:
 
 def test_a_short_outage_changes_nothing(server: Server) -> None:
     """A restart within a lease: sessions, epochs, jobs and tokens are as before."""
-    group = server.api.group(lease_seconds=10)
+    group = server.api.group(lease_seconds=60)
     one, _ = group.runners(2)
     one.release(1)
     one.open()
@@ -125,7 +125,7 @@ def test_a_short_outage_changes_nothing(server: Server) -> None:
 
 def test_epochs_rise_over_every_restart(server: Server) -> None:
     """Whatever ends a term and however the server ends."""
-    group = server.api.group(lease_seconds=10)
+    group = server.api.group(lease_seconds=60)
     (one,) = group.runners(1)
     epochs = [1]
     for how in (signal.SIGKILL, signal.SIGTERM):
@@ -145,7 +145,7 @@ def test_epochs_rise_over_every_restart(server: Server) -> None:
 
 def test_retries_over_a_restart_are_recognised(server: Server) -> None:
     """A session key, a claim id, a settlement and an idempotency key outlive the process."""
-    group = server.api.group(lease_seconds=10)
+    group = server.api.group(lease_seconds=60)
     one = group.runner()
     session = {"session_key": "k"}
     first = one.own().post(f"{one.path}/sessions", session).ok(201)
@@ -182,7 +182,7 @@ def test_the_barrier_outlives_the_process(server: Server) -> None:
 
 def test_a_drain_outlives_the_process(server: Server) -> None:
     """Until undrain, restarts included."""
-    group = server.api.group(lease_seconds=10)
+    group = server.api.group(lease_seconds=60)
     one, two = group.runners(2)
     one.do("drain")
     one.release(1)

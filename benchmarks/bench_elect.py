@@ -1,7 +1,8 @@
 """How many decisions a second one core makes, by the size of the group.
 
 `uv run nox -s bench` runs it, or `python benchmarks/bench_elect.py`. A decision is one call of
-`elect` on a group with a healthy leader, with the ballot read or not; the best of five rounds counts.
+`elect` on a group with a healthy leader, with the ballot read or not; the best of five rounds
+counts.
 """
 
 from __future__ import annotations

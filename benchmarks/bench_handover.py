@@ -1,7 +1,8 @@
 """How long a planned handover of an idle leader takes over loopback.
 
-From the start of the release call to the successor's code knowing: two runners of one group with waiting
-heartbeats on their own connections, and a server process on SQLite. They hand leadership to and fro.
+From the start of the release call to the successor's code knowing: two runners of one group with
+waiting heartbeats on their own connections, and a server process on SQLite. They hand leadership to
+and fro.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ import time
 from datetime import timedelta
 
 import anyio
+from fleet import Server, server
 
 from election_core import Role, Standing
 from election_sdk import Client
-from fleet import Server, server
 
 GROUP = "bench"
 

@@ -1,7 +1,7 @@
 """What a server costs at rest with a thousand groups.
 
-Creates the groups with a runner and a session each, so that every group has had a leader, then lets the
-server alone and reads its memory and its processor time from the system.
+Creates the groups with a runner and a session each, so that every group has had a leader, then lets
+the server alone and reads its memory and its processor time from the system.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import argparse
 import time
 
 import anyio
+from fleet import Server, server
 
 from election_sdk import Client
-from fleet import Server, server
 
 
 async def fill(to: Server, groups: int) -> None:

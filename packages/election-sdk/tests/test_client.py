@@ -281,6 +281,35 @@ async def test_a_busy_server_is_asked_again_when_it_says(plane: Plane) -> None:
         assert len(asked) == 2
 
 
+@pytest.mark.parametrize(
+    ("text", "least", "most"),
+    [
+        ("", None, None),
+        ("soon", None, None),
+        ("-3", 0, 0),
+        ("2.5", 2.5, 2.5),
+        ("86400", 60, 60),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", 0, 0),
+        ("Fri, 01 Jan 2100 00:00:00 GMT", 60, 60),
+        ("Fri, 01 Jan 2100 00:00:00 -0000", 60, 60),
+    ],
+)
+async def test_what_a_server_asks_to_wait(
+    text: str, least: float | None, most: float | None
+) -> None:
+    """Seconds or a date; never negative, never so long that a client hangs on one server's word."""
+    busy = (429, {**HTML, **({"Retry-After": text} if text else {})}, b"")
+    async with answering(busy) as (url, _), Client(url, retries=0) as client:
+        with pytest.raises(Unavailable) as caught:
+            await client.groups()
+    asked = caught.value.facts.get("retry_after_seconds")
+    if least is None or most is None:
+        assert asked is None
+    else:
+        assert isinstance(asked, float)
+        assert least <= asked <= most
+
+
 async def test_retries_come_to_an_end(plane: Plane) -> None:
     """After the last retry the error is raised, with its facts."""
     down = (500, PROBLEM, problem("internal", 500, where="store"))
@@ -299,6 +328,8 @@ async def test_retries_come_to_an_end(plane: Plane) -> None:
         ((200, JSON, b'{"id": 3}'), Unavailable),
         ((200, JSON, b"[]"), Unavailable),
         ((200, JSON, b"\xff"), Unavailable),
+        ((409, PROBLEM, b"<html>"), Unavailable),
+        ((409, PROBLEM, b"[]"), Unavailable),
     ],
 )
 async def test_a_server_that_is_no_control_plane_is_told(

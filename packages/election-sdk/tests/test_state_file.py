@@ -113,6 +113,17 @@ async def test_a_runner_that_was_deleted_joins_again_at_its_start(
             assert runner.runner_id != first
 
 
+async def test_the_own_token_and_a_state_file_are_enough(plane: Plane, tmp_path: Path) -> None:
+    """A runner's own token may not register; with what is remembered it need not."""
+    async with plane.group() as (group, client):
+        registration = await client.register(group, "a")
+        own: dict[str, Any] = {"token": registration.token, "state_file": tmp_path / "s"}
+        async with plane.runner(group, runner_id=registration.runner.id, **own):
+            pass
+        async with plane.runner(group, labels={"zone": "b"}, **own) as runner:
+            assert runner.runner_id == registration.runner.id
+
+
 def test_somebody_must_say_who_it_is(plane: Plane) -> None:
     """Without any token there is nothing to register with."""
     with pytest.raises(ValueError, match="token"):

@@ -189,6 +189,7 @@ class Runner:
             for keeping in (renewals.keep, self._session.watch, self._session.releases):
                 tasks.start_soon(keeping)
             stack.callback(tasks.cancel_scope.cancel)
+            stack.push_async_exit(self._stopped)
             self._stack = stack.pop_all()
         return self
 
@@ -253,6 +254,20 @@ class Runner:
         if self._state is not None:
             self._state.remember(session_id=session_id, runner_id=runner_id)
 
+    async def _stopped(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        tb: TracebackType | None,
+    ) -> None:
+        """Stop the terms, also in tasks that outlive the block: nobody watches over them then."""
+        session = self._opened()
+        session.news.tell()
+        if session.term is not None:
+            session.term.stop()
+        with anyio.move_on_after(_CUT_LIMIT, shield=True):
+            await session.news.until(lambda: session.acting == 0)
+
     async def _left(
         self,
         exc_type: type[BaseException] | None,
@@ -263,6 +278,8 @@ class Runner:
         session = self._opened()
         if session.acting:
             log.warning("something still acts under the session, so it is not left")
+            if self._state is not None:
+                self._state.keep_lock()
             return
         with anyio.move_on_after(_LEAVE_LIMIT, shield=True):
             await session.leave()
@@ -283,7 +300,11 @@ class Runner:
             SessionSuperseded: Another process opened a session of the same runner. Stop.
             ElectionError: The session is over for another reason.
         """
-        return Terms(self._opened(), finish=finish, over=lambda: self._stopping)
+
+        def over() -> bool:
+            return self._stopping or self._stack is None
+
+        return Terms(self._opened(), finish=finish, over=over)
 
     async def run(
         self,

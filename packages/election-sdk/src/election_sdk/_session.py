@@ -198,12 +198,23 @@ class Session:
         self.belief = None
         self.news.tell()
         await self.news.until(lambda: self.acting == 0)
+        if await self._is_replaced():
+            self.fail(SessionSuperseded("another process opened a session of this runner"))
+            return
         try:
             await self.open()
         except (NotFound, SessionEnded):
             self.fail(error)
         except ElectionError as refused:
             self.fail(refused)
+
+    async def _is_replaced(self) -> bool:
+        """Whether another session is current: a server forgets in time how a session ended."""
+        try:
+            runner = await until_answered(lambda: self.client.runner(self.runner_id))
+        except ElectionError:
+            return False  # opening tells what is wrong
+        return runner.session_id is not None
 
     async def watch(self) -> None:
         """Look after the term that was handed out, by the clock that counts suspend."""

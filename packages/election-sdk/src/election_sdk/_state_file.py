@@ -94,6 +94,10 @@ class StateFile:
             raise RuntimeError("the state file is not open")
         return self._lock
 
+    def keep_lock(self) -> None:
+        """Hold the lock for as long as this process lives: something in it still acts."""
+        self._lock = None
+
     def remember(self, **changes: str | None) -> None:
         """Change what is remembered; on the disk when it returns."""
         self.memory = evolve(self.memory, **changes)  # type: ignore[arg-type]

@@ -111,6 +111,10 @@ class Term:
                 await self._session.give_up(self.epoch, self._reason)
         return swallowed
 
+    def stop(self) -> None:
+        """Cancel the block, if it is not over."""
+        self._scope.cancel()
+
     def _end(self) -> None:
         session = self._session
         self._exited = True

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from functools import cached_property
 
 from attrs import frozen
 
@@ -37,7 +36,7 @@ class Outcome(StrEnum):
     """Nobody leads, or nobody will once the live leader has stepped down."""
 
 
-@frozen
+@frozen(slots=False)
 class Verdict:
     """One runner's line of the ballot."""
 
@@ -50,7 +49,7 @@ class Verdict:
 _Entry = tuple[bool, Rank, Runner, tuple[Reason, ...]]
 
 
-@frozen
+@frozen(slots=False)
 class Decision:
     """What `elect` found: what to do, for whom, why, and until when it holds by itself."""
 
@@ -70,13 +69,11 @@ class Decision:
     finds the groups whose leader's lease is over without it."""
     _entries: tuple[_Entry, ...]
 
-    @cached_property
+    @property
     def ballot(self) -> tuple[Verdict, ...]:
         """Every runner in order of preference, the eligible first."""
-        return tuple(
-            Verdict(runner.id, not refused, reasons)
-            for refused, _, runner, reasons in self._entries
-        )
+        lines = [Verdict(runner.id, not refused, why) for refused, _, runner, why in self._entries]
+        return tuple(lines)
 
 
 def preferences(policy: Policy) -> tuple[str, ...]:
@@ -135,32 +132,23 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
             live = session.term_expires_at is not None and session.term_expires_at > at
 
     # Filters.
-    found: list[tuple[Runner, tuple[Reason, ...]]] = []
-    incumbent: Runner | None = None  # who leads, is live and may stay
-    for runner in snapshot.runners:
-        staying = live and runner is holder
-        reasons = refusals(runner, snapshot, policy, staying=staying)
-        if staying and not reasons:
-            incumbent = runner
-        found.append((runner, reasons))
+    stayer = holder if live else None
+    stays = () if stayer is None else refusals(stayer, snapshot, policy, staying=True)
+    incumbent = None if stays else stayer
+    pinned = None if group.pin is None else _pinned(snapshot, policy, incumbent)
 
     # Preferences.
-    pinned = _pinned(snapshot, policy, found, incumbent) if group.pin is not None else None
     released = snapshot.released
-    entries: list[_Entry] = [
-        (
-            bool(reasons),
-            (
-                runner.id == released,
-                runner is not pinned,
-                *policy.rank(runner, snapshot, incumbent),
-                runner.id,
-            ),
-            runner,
-            reasons,
+    entries: list[_Entry] = []
+    for runner in snapshot.runners:
+        reasons = stays if runner is stayer else refusals(runner, snapshot, policy)
+        rank = (
+            runner.id == released,
+            runner is not pinned,
+            *policy.rank(runner, snapshot, incumbent),
+            runner.id,
         )
-        for runner, reasons in found
-    ]
+        entries.append((bool(reasons), rank, runner, reasons))
     entries.sort()
     ballot = tuple(entries)
     best = ballot[0][2] if ballot and not ballot[0][0] else None
@@ -202,12 +190,7 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
     )
 
 
-def _pinned(
-    snapshot: Snapshot,
-    policy: Policy,
-    found: list[tuple[Runner, tuple[Reason, ...]]],
-    incumbent: Runner | None,
-) -> Runner | None:
+def _pinned(snapshot: Snapshot, policy: Policy, incumbent: Runner | None) -> Runner | None:
     """The pinned runner, if it is eligible.
 
     One that lost eligibility under the pin first proves that it is steady again, for as long as
@@ -216,13 +199,13 @@ def _pinned(
     pin = snapshot.group.pin
     if pin is None or (pin.expires_at is not None and pin.expires_at <= snapshot.at):
         return None
-    for runner, reasons in found:
-        if runner.id == pin.runner_id and not reasons:
-            if incumbent is None or incumbent is runner:
-                return runner
-            waits = _pin_waits_until(snapshot, runner, policy.stable_for)
-            return None if waits is not None and waits > snapshot.at else runner
-    return None
+    runner = snapshot.runner(pin.runner_id)
+    if runner is None or runner is incumbent:
+        return runner
+    if refusals(runner, snapshot, policy):
+        return None
+    waits = _pin_waits_until(snapshot, runner, policy.stable_for)
+    return runner if incumbent is None or waits is None or waits <= snapshot.at else None
 
 
 def _pin_waits_until(snapshot: Snapshot, runner: Runner, stable_for: timedelta) -> datetime | None:
@@ -237,8 +220,11 @@ def _reason(ballot: tuple[_Entry, ...], policy: Policy) -> str:
     """The first preference in which the winner differs from the runner-up."""
     if len(ballot) < 2 or ballot[1][0]:
         return "only-eligible"
-    ranks = zip(preferences(policy), ballot[0][1], ballot[1][1], strict=True)
-    return next(name for name, mine, theirs in ranks if mine != theirs)
+    mine, theirs = ballot[0][1], ballot[1][1]
+    place = 0
+    while mine[place] == theirs[place]:
+        place += 1
+    return preferences(policy)[place]
 
 
 def _cause(
@@ -292,7 +278,8 @@ def _look_again(
     for runner in snapshot.runners:
         if runner.taints:
             times += [taint.expires_at for taint in runner.taints]
-        times.append(policy.settles_at(runner, snapshot))
+        if (settles := policy.settles_at(runner, snapshot)) is not None:
+            times.append(settles)
     if (pin := group.pin) is not None:
         times.append(pin.expires_at)
         if (pinned := snapshot.runner(pin.runner_id)) is not None:

@@ -285,3 +285,25 @@ async def test_a_change_of_role_arrives_in_a_round_trip(plane: Plane) -> None:
             pass
         await until_role(second, Role.LEADER)
         assert anyio.current_time() - began < 60
+
+
+async def test_wishes_for_a_renewal_do_not_starve_renewals(plane: Plane, proxy: Proxy) -> None:
+    """However often a renewal is asked for at once, the one under way is left to come back."""
+
+    def beats() -> int:
+        return sum(line.endswith("/heart-beats") for line in proxy.seen)
+
+    async with (
+        plane.group(lease_seconds=600) as (group, client),
+        plane.runner(group, url=proxy.url) as runner,
+    ):
+        await until(lambda: beats() == 1)
+        proxy.hold_answers(lambda line: line.endswith("/heart-beats"))
+        runner.set_ready(False)
+        await until(lambda: beats() == 2)
+        for turn in range(20):
+            runner.set_ready(turn % 2 == 0)
+            await client.group(group)
+        assert beats() == 2
+        proxy.let_go()
+        await until_told(lambda: is_ready(client, runner, ready=False))

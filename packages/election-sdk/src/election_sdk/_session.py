@@ -16,6 +16,7 @@ from election_core import (
     SessionEnded,
     SessionSuperseded,
     Standing,
+    Unauthenticated,
 )
 from election_sdk._backoff import Backoff
 from election_sdk._belief import Belief
@@ -203,7 +204,8 @@ class Session:
             return
         try:
             await self.open()
-        except (NotFound, SessionEnded):
+        except (NotFound, SessionEnded, Unauthenticated):
+            # The runner was deleted, and its token with it.
             self.fail(error)
         except ElectionError as refused:
             self.fail(refused)

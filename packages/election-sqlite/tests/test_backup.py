@@ -26,6 +26,7 @@ from election_core import (
     Settings,
     StaleEpoch,
     Unavailable,
+    create_group,
 )
 from election_sqlite import SqliteStore, backup, restore
 from election_sqlite._schema import SCHEMA_VERSION
@@ -112,6 +113,34 @@ async def test_restore_counts_once(path: Path, clock: ManualClock, tmp_path: Pat
         first = await store.load("g")
     async with SqliteStore.open(path, clock=clock) as store:
         assert await store.load("g") == first
+
+
+async def test_one_backup_restored_again_and_again(
+    path: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    """Each restore of the same backup is ahead of what was granted since the one before."""
+    await make(path, clock)
+    await backup(path, tmp_path / "copy.db")
+    granted, told = [1], 0
+    for _ in range(3):
+        await restore(tmp_path / "copy.db", path, clock=clock)
+        clock.advance(20)
+        async with SqliteStore.open(path, clock=clock) as store:
+            assert (await store.events(None))[-1].id > told
+            fleet = Fleet(store)
+            fleet.sessions.update(a=1, b=1)
+            await fleet.beat("a", "b")
+            await fleet.decide()
+            granted.append(await fleet.epoch())
+            for group_id in ("lost", "h"):
+                fleet = Fleet(store, group_id)
+                remains = await store.load(group_id)
+                changes = create_group(group_id, Settings(), at=NOW, remains=remains.group)
+                await store.commit(changes, expected_revision=remains.revision, commit_id=group_id)
+                assert await fleet.epoch() >= granted[-1] - 2
+            told = (await store.events(None))[-1].id
+
+    assert granted == [1, 2 + EPOCH_JUMP, 2 + 2 * EPOCH_JUMP, 2 + 3 * EPOCH_JUMP]
 
 
 async def test_restore_where_nothing_was(path: Path, clock: ManualClock, tmp_path: Path) -> None:
@@ -263,7 +292,14 @@ async def test_another_stores_file_is_noticed(
 
 @pytest.mark.parametrize(
     "content",
-    [None, "", "{", "[]", '{"at": 1}', '{"incarnation": 1, "at": 1e400, "longest_lease": 1}'],
+    [
+        None,
+        "",
+        "{",
+        "[]",
+        '{"at": 1}',
+        '{"incarnation": 1, "at": 1e400, "longest_lease": 1, "generation": 0}',
+    ],
 )
 async def test_missing_or_torn_high_water_says_nothing(
     path: Path, clock: ManualClock, content: str | None
@@ -439,6 +475,30 @@ async def test_log_of_a_crash_is_kept_too(path: Path, clock: ManualClock, tmp_pa
         assert connection.execute(query).fetchone() == (2,)
 
 
+async def test_log_that_somebody_reads_is_not_applied_to_the_backup(
+    path: Path, clock: ManualClock, tmp_path: Path
+) -> None:
+    """A log that cannot be moved into its file stays with it, and does not spoil what comes."""
+    await make(path, clock)
+    copy, crashed = tmp_path / "copy.db", tmp_path / "crashed.db"
+    await backup(path, copy)
+    async with SqliteStore.open(path, clock=clock) as store:
+        await Fleet(store).do(Release(runner_id="a", session_id="a1", epoch=1))
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{path}{suffix}", f"{crashed}{suffix}")
+    query = "SELECT epoch FROM election_group WHERE id = 'g'"
+    with closing(sqlite3.connect(crashed)) as reader:
+        assert reader.execute(query).fetchone() == (2,)
+        kept = await restore(copy, crashed, clock=clock)
+
+    assert kept is not None
+    assert Path(f"{kept}-wal").exists()
+    with closing(sqlite3.connect(kept)) as connection:
+        assert connection.execute(query).fetchone() == (2,)
+    async with SqliteStore.open(crashed, clock=clock) as store:
+        await check_reincarnated(store, barrier=timedelta(seconds=15))
+
+
 async def test_kept_database_can_be_restored(
     path: Path, clock: ManualClock, tmp_path: Path
 ) -> None:
@@ -454,7 +514,7 @@ async def test_kept_database_can_be_restored(
 
     async with SqliteStore.open(path, clock=clock) as store:
         await store.find_runner("later")
-        assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
+        assert (await store.load("g")).group.epoch == 1 + 2 * EPOCH_JUMP
 
 
 async def test_backup_of_what_is_no_database(tmp_path: Path) -> None:

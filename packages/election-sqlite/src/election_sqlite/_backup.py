@@ -73,14 +73,13 @@ async def back_up(database: Path, target: Path, busy_timeout: timedelta) -> None
 def _copy_to(source: sqlite3.Connection, target: Path) -> None:
     target = target.resolve()
     with mapped(target), _complete(target) as new:
-        taken = Invalid(f"{target}: it exists; a backup replaces nothing, choose another name")
-        if target.exists():
-            raise taken
         _copy(source, new)
         try:
             os.link(new, target)  # unlike a rename it replaces nothing, whoever was faster
         except FileExistsError:
-            raise taken from None
+            raise Invalid(
+                f"{target}: it exists; a backup replaces nothing, choose another name"
+            ) from None
         _sync_folder(target.parent)
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from election_core import EPOCH_JUMP, Settings, reincarnate
 from election_sqlite._groups import load, write
@@ -37,6 +37,8 @@ class HighWater:
     """The store's time of the newest commit that was noted, in microseconds."""
     longest_lease: int
     """The longest lease that any group gave then, in microseconds."""
+    generation: int
+    """How many incarnations came before."""
 
     @staticmethod
     def path(database: Path) -> Path:
@@ -52,6 +54,7 @@ class HighWater:
                 incarnation=str(document["incarnation"]),
                 at=int(document["at"]),
                 longest_lease=int(document["longest_lease"]),
+                generation=int(document["generation"]),
             )
             moment(known.at), span(known.longest_lease)  # within what times can be
         except (OSError, ValueError, TypeError, KeyError, OverflowError):
@@ -66,6 +69,7 @@ class HighWater:
             "incarnation": self.incarnation,
             "at": self.at,
             "longest_lease": self.longest_lease,
+            "generation": self.generation,
         }
         with suppress(OSError):
             new.write_text(json.dumps(document), encoding="utf-8")
@@ -74,11 +78,16 @@ class HighWater:
     @classmethod
     def of(cls, connection: sqlite3.Connection, at: datetime) -> HighWater:
         """What is to be known of a database once the transaction at `at` has committed."""
-        incarnation, longest = connection.execute(
-            "SELECT incarnation, (SELECT coalesce(max(lease), 0) FROM election_group)"
+        incarnation, generation, longest = connection.execute(
+            "SELECT incarnation, generation, (SELECT coalesce(max(lease), 0) FROM election_group)"
             " FROM election_meta"
         ).fetchone()
-        return cls(incarnation=incarnation, at=micros(at), longest_lease=longest)
+        return cls(
+            incarnation=incarnation,
+            at=micros(at),
+            longest_lease=longest,
+            generation=generation,
+        )
 
 
 def lacks_commits(connection: sqlite3.Connection, known: HighWater | None) -> bool:
@@ -95,33 +104,39 @@ def renew(transaction: Transaction, known: HighWater | None) -> None:
     """Make a new incarnation of a database that may lack commits.
 
     Ids of events and versions of standings jump as well: whoever saw those that were lost must not
-    take new ones for them.
+    take new ones for them. One backup may be restored more than once, so all jump once more for
+    each incarnation that is known to have come after it.
 
     Args:
         transaction: A transaction of the store while it opens.
         known: What was known of the database.
     """
     connection, at = transaction.connection, transaction.at
-    longest, sessions_end = connection.execute(
-        "SELECT (SELECT coalesce(max(lease), 0) FROM election_group),"
-        " (SELECT coalesce(max(lease_expires_at), 0) FROM election_runner)"
+    generation, longest, sessions_end = connection.execute(
+        "SELECT generation, (SELECT coalesce(max(lease), 0) FROM election_group),"
+        " (SELECT coalesce(max(lease_expires_at), 0) FROM election_runner) FROM election_meta"
     ).fetchone()
+    next_generation = generation + 1
     if known is not None:
         longest = max(longest, known.longest_lease)
+        next_generation = max(next_generation, known.generation + 1)
+    jump = EPOCH_JUMP * (next_generation - generation)
     not_before = max(at + timedelta(microseconds=longest), moment(sessions_end))
     connection.execute(
-        "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'election_event'", (EPOCH_JUMP,)
+        "UPDATE sqlite_sequence SET seq = seq + ? WHERE name = 'election_event'", (jump,)
     )
     connection.execute(
-        "UPDATE election_runner SET standing_version = standing_version + ?", (EPOCH_JUMP,)
+        "UPDATE election_runner SET standing_version = standing_version + ?", (jump,)
     )
     for (group_id,) in connection.execute("SELECT id FROM election_group").fetchall():
         snapshot = load(transaction, group_id)
-        write(transaction, reincarnate(snapshot, not_before), snapshot.revision + 1, "")
+        ahead = evolve(snapshot.group, epoch=snapshot.group.epoch + jump - EPOCH_JUMP)
+        changes = reincarnate(evolve(snapshot, group=ahead), not_before)
+        write(transaction, changes, snapshot.revision + 1, "")
     # Groups that were lost altogether had a lease that nobody knows now.
     lost_until = max(not_before, at + Settings().lease)
     connection.execute(
-        "UPDATE election_meta"
-        " SET incarnation = ?, copied = 0, lost_epoch = lost_epoch + ?, lost_until = ?",
-        (secrets.token_hex(16), EPOCH_JUMP, micros(lost_until)),
+        "UPDATE election_meta SET incarnation = ?, generation = ?, copied = 0,"
+        " lost_epoch = lost_epoch + ?, lost_until = ?",
+        (secrets.token_hex(16), next_generation, jump, micros(lost_until)),
     )

@@ -5,7 +5,11 @@
 CREATE TABLE election_meta (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     incarnation TEXT NOT NULL,
+    generation INTEGER NOT NULL DEFAULT 0, -- how many incarnations came before this one
     copied INTEGER NOT NULL DEFAULT 0, -- a backup: whoever opens it makes a new incarnation of it
+    -- Lost commits may be of whole groups, which come back by their names: what remains of those.
+    lost_epoch INTEGER NOT NULL DEFAULT 0, -- no lost group had a higher one
+    lost_until INTEGER, -- when the leases of lost groups are over
     high_water INTEGER NOT NULL, -- the store's time at the newest write
     wall_offset INTEGER NOT NULL, -- how far the store's time was ahead of the wall clock at the last start
     origin TEXT, -- what `elapsed` counts from

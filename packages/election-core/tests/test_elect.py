@@ -551,3 +551,13 @@ def test_a_pin_that_ends_is_noticed() -> None:
     pin = Pin(runner_id="b", created_at=at(-1), expires_at=at(9))
 
     assert elect(a_snapshot(a_runner("a"), pin=pin), OldestActive()).look_again_at == at(9)
+
+
+def test_a_handovers_deadline_is_looked_at() -> None:
+    """The group is looked at again when the leader's time to step down is over."""
+    leader = a_runner("a", taints=(a_taint(),), session=a_session("a", left=900))
+    successor = a_runner("b", session=a_session("b", left=900))
+
+    decision = elect(a_snapshot(leader, successor, leader="a"), OldestActive())
+
+    assert decision.look_again_at == decision.deadline == at(60)

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from election_core import Unavailable
+from election_core.engine import Engine
 from election_core.engine._beats import Beats
 from election_core.engine._observer import Unobserved
 from election_core.ports import Beat
@@ -52,6 +53,7 @@ async def test_a_flush_has_a_largest_size() -> None:
     """What does not fit goes with the next flush."""
     store = FaultyStore(clock=store_clock)
     beats = Beats(store, Unobserved(), lambda: None, most=3)
+    beats.open()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(beats.run)
         async with anyio.create_task_group() as asking:
@@ -115,6 +117,7 @@ async def test_who_waits_when_the_engine_stops_is_told() -> None:
 
     beats = Beats(store, Unobserved(), lambda: None)
     store.slow = 60
+    beats.open()
     async with anyio.create_task_group() as tasks:
         with anyio.CancelScope() as running:
             tasks.start_soon(beat, "flushed")
@@ -145,3 +148,11 @@ async def test_the_mark_takes_the_path_of_renewals() -> None:
 
         mark = (await fleet.store.load(GROUP)).mark
         assert len(mark.outages) == 1
+
+
+async def test_an_engine_that_was_not_entered_refuses_renewals() -> None:
+    """Nobody waits for ever for an engine that does not run yet."""
+    engine = Engine(FaultyStore(clock=store_clock))
+
+    with pytest.raises(Unavailable, match="not running"):
+        await engine.beat("runner", "session")

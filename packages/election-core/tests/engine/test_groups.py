@@ -264,3 +264,41 @@ async def test_only_a_groups_own_history_expires_its_cursors() -> None:
             await fleet.engine.events(None, after=last)
         with pytest.raises(NotFound):
             await fleet.engine.events("nowhere")
+
+
+async def test_a_follower_sees_the_groups_end() -> None:
+    """The stream of a group ends with its deletion, after the event that says so."""
+    async with a_fleet() as fleet:
+        runner_id = await fleet.register("first")
+        seen: list[str] = []
+
+        async def follow() -> None:
+            seen.extend([event.kind async for event in fleet.engine.follow(GROUP)])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await anyio.sleep(1)
+            await fleet.engine.delete_runner(runner_id)
+            await fleet.engine.delete_group(GROUP)
+
+        assert seen == ["group-created", "runner-registered", "runner-deleted", "group-deleted"]
+
+
+async def test_a_follower_of_a_recreated_group_passes_its_earlier_end() -> None:
+    """An earlier deletion in the history is not the end of the group that goes on from it."""
+    async with a_fleet() as fleet:
+        await fleet.engine.delete_group(GROUP)
+        await fleet.engine.create_group(GROUP)
+        seen: list[str] = []
+
+        async def follow() -> None:
+            seen.extend([event.kind async for event in fleet.engine.follow(GROUP)])
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow)
+            await anyio.sleep(1)
+            await fleet.register("first")
+            await anyio.sleep(1)
+            fleet.engine.stop_waiting()
+
+        assert seen == ["group-created", "group-deleted", "group-created", "runner-registered"]

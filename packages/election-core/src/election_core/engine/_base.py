@@ -60,6 +60,7 @@ class EngineBase:
         observer: Observer | None = None,
     ) -> None:
         self.store = store
+        self._job_store = store if isinstance(store, JobStore) else None
         self.policies = policies or default_policies()
         self._tick = tick
         self._observer = observer or Unobserved()
@@ -92,6 +93,7 @@ class EngineBase:
     async def _running(self) -> AsyncIterator[None]:
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
+            self._beats.open()
             tasks.start_soon(self._beats.run)
             tasks.start_soon(self._elector.mark)
             tasks.start_soon(self._elector.run)
@@ -122,9 +124,9 @@ class EngineBase:
         Raises:
             Invalid: It keeps none.
         """
-        if not isinstance(self.store, JobStore):
+        if self._job_store is None:
             raise Invalid("this store keeps no jobs")
-        return self.store
+        return self._job_store
 
     async def _group_of(self, runner_id: str) -> str:
         """The group of a runner, which never changes; the runner may be gone by now.

@@ -69,6 +69,10 @@ class Beats:
         self._beats: list[_Pending[Beat, Beaten]] = []
         self._marks: list[_Pending[timedelta, Mark]] = []
         self._wanted = anyio.Event()
+        self._closed = True
+
+    def open(self) -> None:
+        """Take renewals from now on; `run` is about to be called."""
         self._closed = False
 
     async def beat(self, beat: Beat) -> Beaten:
@@ -78,8 +82,7 @@ class Beats:
             Unavailable: The store does not answer, or the engine does not run.
         """
         pending: _Pending[Beat, Beaten] = _Pending(beat)
-        self._beats.append(pending)
-        return await self._asked(pending)
+        return await self._asked(pending, self._beats)
 
     async def mark(self, tick: timedelta) -> Mark:
         """Refresh the mark by the path of the renewals.
@@ -88,12 +91,14 @@ class Beats:
             Unavailable: The store does not answer, or the engine does not run.
         """
         pending: _Pending[timedelta, Mark] = _Pending(tick)
-        self._marks.append(pending)
-        return await self._asked(pending)
+        return await self._asked(pending, self._marks)
 
-    async def _asked(self, pending: _Pending[Asked, Answer]) -> Answer:
+    async def _asked(
+        self, pending: _Pending[Asked, Answer], queue: list[_Pending[Asked, Answer]]
+    ) -> Answer:
         if self._closed:
             raise Unavailable("the engine is not running")
+        queue.append(pending)
         self._wanted.set()
         return await pending.result()
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from election_core._commands import Command, Configure, DeleteGroup, PinLeader, Unpin
 from election_core._elect import Decision, elect
 from election_core._errors import Conflict, ConflictError, NoLeader, NotFound
-from election_core._events import Event
+from election_core._events import Event, EventKind
 from election_core._plan import create_group, what_if
 from election_core._settings import check_group_id, check_settings, merge_settings, same_settings
 from election_core._state import Settings, Snapshot
@@ -179,22 +179,24 @@ class GroupCalls(EngineBase):
     ) -> AsyncIterator[Event]:
         """The history from behind `after`, or from its beginning, and then what happens.
 
-        Ends when the engine stops waiting.
+        Ends when the group is deleted, with the event that says so, or when the engine stops
+        waiting.
 
         Raises:
             NotFound: There is no such group.
             CursorExpired: Events behind `after` are not kept any more.
         """
         with self._wakeups.listen(("events", group_id or "*")) as news:
-            while True:
-                page = await self.events(group_id, after=after)
+            page = await self.events(group_id, after=after)
+            over = False
+            while page or not (over or self._wakeups.stopped):
                 for event in page:
                     yield event
                     after = event.id
-                if not page:
-                    if self._wakeups.stopped:
-                        return
+                    over = group_id is not None and event.kind == EventKind.GROUP_DELETED
+                if not (page or over):
                     await news.wait(self._tick)
+                page = await self.store.events(group_id, after=after)
 
 
 def _info(snapshot: Snapshot) -> GroupInfo:

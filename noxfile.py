@@ -20,6 +20,10 @@ PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")
 # What of election_core may do I/O; everything else in it is pure and covered completely.
 IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory.py,*/election_core/engine/*"
 
+# As many files run at once as there are processors; the blocks of a page and the tests of a file
+# stay together, for they may share a server.
+PARALLEL = ["--numprocesses=auto", "--dist=loadfile"]
+
 
 def _sync(session: nox.Session, *options: str) -> None:
     """Install what the options of `uv sync` say, into this session's environment only."""
@@ -89,7 +93,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e")
+    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *PARALLEL)
     session.run("coverage", "combine", "--quiet")
     session.log("The pure part of the core: every branch")
     session.run(
@@ -119,7 +123,7 @@ def docs(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Real processes on real sockets and files, killed and frozen for real."""
     _sync(session, "--all-packages", "--group=test")
-    session.run("pytest", *(session.posargs or ["tests/e2e"]))
+    session.run("pytest", *(session.posargs or ["tests/e2e", *PARALLEL]))
 
 
 @nox.session(default=False)

@@ -80,7 +80,7 @@ async def test_a_join_token_and_a_state_file_make_one_runner(plane: Plane, tmp_p
         assert len(ids) == 1
         found = (await client.runners(group)).items
         assert [dict(runner.labels) for runner in found] == [{"zone": "b"}]
-        tokens = (await client.tokens()).items
+        tokens = (await client.tokens(limit=500)).items
         assert sum(token.runner_id in ids for token in tokens) == 2
 
         with pytest.raises(ConflictError):

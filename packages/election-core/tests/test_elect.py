@@ -17,13 +17,16 @@ from election_core import (
     Drain,
     Effect,
     OldestActive,
+    Operator,
     Outcome,
     Pin,
     Policy,
     Rank,
     Reason,
     Runner,
+    Settings,
     Snapshot,
+    Toleration,
     elect,
     excluding,
     grace_until,
@@ -110,8 +113,8 @@ def order(runner: Runner, snapshot: Snapshot, policy: OldestActive) -> dict[str,
         pinned = pinned and (stable or not again)
     unmoved = incumbent is None or runner is incumbent or (policy.preempt and stable)
     return {
+        "pinned": not pinned or runner.id == snapshot.released,
         "not-released": runner.id == snapshot.released,
-        "pinned": not pinned,
         "steady" if policy.preempt else "incumbent": not unmoved,
         "fewest-prefer-no-elect-taints": counting(runner, snapshot).count(Effect.PREFER_NO_ELECT),
         "preferred-labels": sum(
@@ -382,6 +385,19 @@ def test_a_tainted_last_resort_leads_when_alone() -> None:
 
     assert (both.leader_runner_id, both.reason) == ("b", "fewest-prefer-no-elect-taints")
     assert alone.leader_runner_id == "a"
+
+
+@pytest.mark.parametrize("why", ["expired", "tolerated"])
+def test_a_taint_that_does_not_count_is_no_last_resort(why: str) -> None:
+    """`prefer-no-elect` puts a runner last only while it counts in the group."""
+    taint = a_taint(Effect.PREFER_NO_ELECT, until=0 if why == "expired" else None)
+    tolerations = (
+        (Toleration(key="manual", operator=Operator.EXISTS),) if why == "tolerated" else ()
+    )
+    old = a_runner("old", born=-9000, taints=(taint,))
+    snapshot = a_snapshot(old, a_runner("young"), settings=Settings(tolerations=tolerations))
+
+    assert elect(snapshot, OldestActive()).leader_runner_id == "old"
 
 
 def test_preferred_labels_come_before_age() -> None:

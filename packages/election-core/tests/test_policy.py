@@ -88,8 +88,8 @@ def test_a_policy_is_built_once_per_settings() -> None:
 def test_preferences_are_told_in_order() -> None:
     """What a person says comes before the policy, and the id comes last."""
     assert preferences(OldestActive()) == (
-        "not-released",
         "pinned",
+        "not-released",
         "incumbent",
         "fewest-prefer-no-elect-taints",
         "preferred-labels",

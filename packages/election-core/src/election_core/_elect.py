@@ -19,7 +19,7 @@ from election_core._taints import Effect
 
 __all__ = ["BASE_PREFERENCES", "Decision", "Outcome", "Verdict", "elect", "preferences", "refusals"]
 
-BASE_PREFERENCES = ("not-released", "pinned")
+BASE_PREFERENCES = ("pinned", "not-released")
 """What comes before any policy's own preferences; the id comes after them, as the last resort."""
 
 
@@ -143,8 +143,8 @@ def elect(snapshot: Snapshot, policy: Policy) -> Decision:
     for runner in snapshot.runners:
         reasons = stays if runner is stayer else refusals(runner, snapshot, policy)
         rank = (
-            runner.id == released,
             runner is not pinned,
+            runner.id == released,
             *policy.rank(runner, snapshot, incumbent),
             runner.id,
         )
@@ -199,6 +199,8 @@ def _pinned(snapshot: Snapshot, policy: Policy, incumbent: Runner | None) -> Run
     pin = snapshot.group.pin
     if pin is None or (pin.expires_at is not None and pin.expires_at <= snapshot.at):
         return None
+    if pin.runner_id == snapshot.released:
+        return None  # it gave leadership up itself, so it stands last
     runner = snapshot.runner(pin.runner_id)
     if runner is None or runner is incumbent:
         return runner

@@ -32,6 +32,7 @@ from election_core import (
     Outage,
     Page,
     Pin,
+    PinLeader,
     PolicySpec,
     Reason,
     Registration,
@@ -83,6 +84,7 @@ TYPES = [
     OldestActive,
     Outage,
     Pin,
+    PinLeader,
     Reason,
     Registration,
     RunnerInfo,
@@ -319,3 +321,10 @@ def test_floats_are_numbers() -> None:
     for wrong in ("1", True, float("nan"), 10**400):
         with pytest.raises(Invalid):
             decode(cls, {"of": wrong})
+
+
+def test_null_stands_for_what_is_not_given() -> None:
+    """A null leaves an optional field at its default; a required one still needs its value."""
+    assert decode(NewTaint, {"key": None, "ttl_seconds": None}) == NewTaint()
+    with pytest.raises(Invalid, match="runner_id: a string is wanted"):
+        decode(PinLeader, {"runner_id": None})

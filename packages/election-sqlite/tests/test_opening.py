@@ -232,6 +232,7 @@ async def test_read_only_folder_is_named(
     folder, enter = unwritable_folder
     async with SqliteStore.open(folder / "old.db"):
         pass
+    (folder / "old.db").chmod(0o644)
     old = (folder / "old.db").read_bytes()
     enter()
 
@@ -367,3 +368,12 @@ async def test_file_replaced_while_open_is_noticed(
     for call in (store.mark(timedelta(seconds=1)), store.ready()):
         with pytest.raises(Unavailable, match="moved, deleted or replaced"):
             await call
+
+
+async def test_a_new_database_is_its_owners_alone(tmp_path: Path) -> None:
+    """Nobody else can read digests of tokens or what jobs carry, in the file or in its log."""
+    path = tmp_path / "election.db"
+    async with SqliteStore.open(path) as store:
+        await store.mark(timedelta(seconds=1))
+        modes = {file.name: file.stat().st_mode & 0o077 for file in tmp_path.glob("election.db*")}
+    assert modes["election.db"] == modes["election.db-wal"] == 0

@@ -259,7 +259,7 @@ def _policy(value: object, lenient: bool, path: str) -> object:
 
 def _object(cls: type, args: tuple[object, ...] = ()) -> _Decoder:
     hints = get_type_hints(cls)
-    fields: dict[str, tuple[str, _Decoder, bool]] = {}
+    fields: dict[str, tuple[str, _Decoder, bool, bool]] = {}
     for field, (name, wire) in zip(
         (f for f in attrs.fields(cls) if not f.name.startswith("_")), _names(cls), strict=True
     ):
@@ -267,6 +267,7 @@ def _object(cls: type, args: tuple[object, ...] = ()) -> _Decoder:
             name,
             _decoder(_filled(hints[name], args)),
             field.default is attrs.NOTHING,
+            field.default is attrs.NOTHING or _takes_none(hints[name]),
         )
 
     def read(value: object, lenient: bool, path: str) -> object:
@@ -278,14 +279,19 @@ def _object(cls: type, args: tuple[object, ...] = ()) -> _Decoder:
                     known = ", ".join(fields) or "none"
                     raise _wrong(_join(path, str(key)), f"unknown field; known: {known}")
         found = {}
-        for wire, (name, inner, required) in fields.items():
-            if wire in value:
+        for wire, (name, inner, required, nullable) in fields.items():
+            # Many clients send null for what they do not mean to give.
+            if wire in value and (nullable or value[wire] is not None):
                 found[name] = inner(value[wire], lenient, _join(path, wire))
             elif required:
                 raise _wrong(_join(path, wire), "it is required")
         return cls(**found)
 
     return read
+
+
+def _takes_none(hint: object) -> bool:
+    return hint is object or type(None) in get_args(hint)
 
 
 def _filled(hint: object, args: tuple[object, ...]) -> object:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -38,6 +39,10 @@ def opened(path: Path, busy_timeout: timedelta, clock: Clock) -> Opened:
         Unavailable: It cannot be read or written.
     """
     with mapped(path):
+        # It holds digests of tokens and what jobs carry, so a new file is its owner's alone; SQLite
+        # gives its log the same mode.
+        with suppress(OSError):  # SQLite says what is wrong
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
         writer = connect(path, busy_timeout)
         try:
             version = check(writer, path)

@@ -443,6 +443,26 @@ def test_a_flapping_older_runner_causes_no_churn() -> None:
     assert "handover-started" not in world.kinds
 
 
+@pytest.mark.parametrize("bar", ["drain", "taint", "expiring-taint"])
+def test_who_was_barred_is_steady_only_since_then(bar: str) -> None:
+    """The time in which an older runner was drained or tainted does not count as healthy."""
+    world, first, second = a_world(preempt=True, stable_for=8)
+    world.leave(first)
+    world.open(first)
+    if bar == "drain":
+        world.do(DrainRunner(runner_id=first))
+    else:
+        ttl = span(20) if bar == "expiring-taint" else None
+        world.do(TaintRunner(runner_id=first, taint=NewTaint(ttl=ttl)))
+    world.live(20, [first, second])
+    world.do(Undrain(runner_id=first) if bar == "drain" else Untaint(runner_id=first))
+
+    world.live(7, [first, second])
+    assert world.session(second).step_down_at is None
+    world.live(1, [first, second])
+    assert world.session(second).step_down_at is not None
+
+
 def test_readiness_that_flaps_causes_no_churn() -> None:
     """An older runner is steady only while it reports ready without a break."""
     world, first, second = a_world(preempt=True, stable_for=8)

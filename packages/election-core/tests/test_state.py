@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from election_cases import a_runner, a_session, a_snapshot, at, span
+from election_cases import a_runner, a_session, a_snapshot, a_taint, at, span
 from election_core import (
     LONGEST_LEASE,
+    Effect,
     Mark,
     Outage,
     Settings,
@@ -236,5 +238,10 @@ def test_health_counts_from_what_broke_it_last() -> None:
     """Without a session there is no health; with one it counts from the latest break."""
     runner = a_runner("a", steady=-5, session=a_session("a", since=-9))
 
+    taints = (a_taint(until=-2), a_taint(key="a", until=-3), a_taint(key="b", until=4))
+
     assert runner.healthy_since(at(0)) == at(-5)
+    assert evolve(runner, taints=taints).healthy_since(at(0)) == at(-2)
+    mild = a_taint(Effect.PREFER_NO_ELECT, until=-2)
+    assert evolve(runner, taints=(mild,)).healthy_since(at(0)) == at(-5)
     assert a_runner("a", offline=True).healthy_since(at(0)) is None

@@ -323,8 +323,10 @@ def test_floats_are_numbers() -> None:
             decode(cls, {"of": wrong})
 
 
-def test_null_stands_for_what_is_not_given() -> None:
-    """A null leaves an optional field at its default; a required one still needs its value."""
+def test_a_null_text_is_not_given() -> None:
+    """A null leaves an optional text at its default; all else needs a value of its type."""
     assert decode(NewTaint, {"key": None, "ttl_seconds": None}) == NewTaint()
     with pytest.raises(Invalid, match="runner_id: a string is wanted"):
         decode(PinLeader, {"runner_id": None})
+    with pytest.raises(Invalid, match="lease_seconds: a number is wanted"):
+        decode(Settings, {"lease_seconds": None})

@@ -121,6 +121,7 @@ from election_core._policy import (
     Rank,
     Reason,
 )
+from election_core._renewal import makes_due, renew
 from election_core._settings import (
     check_group_id,
     check_settings,
@@ -320,6 +321,7 @@ __all__ = [
     "group_info",
     "lapse_job",
     "leadership",
+    "makes_due",
     "merge_settings",
     "orphan_job",
     "plan",
@@ -328,6 +330,7 @@ __all__ = [
     "refusals",
     "refuse",
     "reincarnate",
+    "renew",
     "repeats",
     "retry_after",
     "runner_info",

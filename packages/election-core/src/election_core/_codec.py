@@ -267,7 +267,7 @@ def _object(cls: type, args: tuple[object, ...] = ()) -> _Decoder:
             name,
             _decoder(_filled(hints[name], args)),
             field.default is attrs.NOTHING,
-            field.default is attrs.NOTHING or _takes_none(hints[name]),
+            hints[name] is str and field.default is not attrs.NOTHING,
         )
 
     def read(value: object, lenient: bool, path: str) -> object:
@@ -279,19 +279,15 @@ def _object(cls: type, args: tuple[object, ...] = ()) -> _Decoder:
                     known = ", ".join(fields) or "none"
                     raise _wrong(_join(path, str(key)), f"unknown field; known: {known}")
         found = {}
-        for wire, (name, inner, required, nullable) in fields.items():
-            # Many clients send null for what they do not mean to give.
-            if wire in value and (nullable or value[wire] is not None):
+        for wire, (name, inner, required, optional_text) in fields.items():
+            # Many clients send null for a text they do not mean to give.
+            if wire in value and not (optional_text and value[wire] is None):
                 found[name] = inner(value[wire], lenient, _join(path, wire))
             elif required:
                 raise _wrong(_join(path, wire), "it is required")
         return cls(**found)
 
     return read
-
-
-def _takes_none(hint: object) -> bool:
-    return hint is object or type(None) in get_args(hint)
 
 
 def _filled(hint: object, args: tuple[object, ...]) -> object:

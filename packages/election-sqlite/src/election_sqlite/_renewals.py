@@ -10,17 +10,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
-from election_core import (
-    EndedSession,
-    Mark,
-    Pulse,
-    Session,
-    SessionState,
-    refresh_mark,
-    session_state,
-)
+from election_core import EndedSession, Mark, Pulse, Session, makes_due, refresh_mark, renew
 from election_core.ports import Beat, Beaten, Due
 from election_sqlite._groups import read_mark
 from election_sqlite._lane import Transaction
@@ -119,13 +111,11 @@ def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
         if holder is None or holder.session.id != beat.session_id:
             answers.append(find_ended(connection, beat.runner_id, session_id=beat.session_id))
             continue
-        session = before = holder.session
-        makes_due = False
-        if beat.seq is None or beat.seq >= before.seq:
-            session = _renewed(before, beat, at, holder.lease)
-            makes_due = _revives(before, at) or session.ready != before.ready
-            if session.term_expires_at is not None:
-                leases[holder.runner_id] = session.term_expires_at
+        before = holder.session
+        session = renew(before, at, lease=holder.lease, seq=beat.seq, ready=beat.ready)
+        if session.term_expires_at is not None:
+            leases[holder.runner_id] = session.term_expires_at
+        if session is not before:
             renewed.append(
                 (
                     micros(session.lease_expires_at),
@@ -136,35 +126,13 @@ def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
                     holder.runner_id,
                 )
             )
-            if makes_due:
-                due.append((micros(at), holder.group_id))
+        if calls := makes_due(before, session, at):
+            due.append((micros(at), holder.group_id))
         margin = before.lease_expires_at - at
-        answers.append(_pulse(holder, session, leases, cancelled, at, margin=margin, due=makes_due))
+        answers.append(_pulse(holder, session, leases, cancelled, at, margin=margin, due=calls))
     connection.executemany(_RENEW, renewed)
     connection.executemany(_MAKE_DUE, due)
     return answers
-
-
-def _revives(session: Session, at: datetime) -> bool:
-    return session_state(session, at) is SessionState.LAPSED
-
-
-def _renewed(session: Session, beat: Beat, at: datetime, lease: timedelta) -> Session:
-    """The session once a renewal that counts is written."""
-    ready = session.ready if beat.ready is None else beat.ready
-    fresh = _revives(session, at) or (ready and not session.ready)
-    ends = at + lease
-    term_ends = session.term_expires_at
-    if term_ends is not None and (session.step_down_at is None or at < session.step_down_at):
-        term_ends = max(term_ends, ends)
-    return evolve(
-        session,
-        lease_expires_at=max(session.lease_expires_at, ends),
-        term_expires_at=term_ends,
-        ready=ready,
-        seq=session.seq if beat.seq is None else beat.seq,
-        healthy_since=at if fresh else session.healthy_since,
-    )
 
 
 def pulse(transaction: Transaction, runner_id: str, session_id: str) -> Beaten:

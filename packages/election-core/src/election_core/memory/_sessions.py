@@ -9,8 +9,8 @@ from attrs import evolve
 
 from election_core._changes import EndedSession
 from election_core._jobs import JobState
+from election_core._renewal import makes_due, renew
 from election_core._state import Group, Runner, Session
-from election_core._states import SessionState, session_state
 from election_core._views import Pulse
 from election_core.memory._kept import Kept
 from election_core.ports import Beat, Beaten
@@ -33,24 +33,10 @@ class Sessions(Kept):
             return self._how_it_ended(beat.runner_id, beat.session_id)
         row = self._groups[runner.group_id]
         margin = session.lease_expires_at - at
-        if beat.seq is not None and beat.seq < session.seq:
-            return self._pulse(runner, session, row.group, at, margin=margin)
-        ready = session.ready if beat.ready is None else beat.ready
-        revived = session_state(session, at) is SessionState.LAPSED
-        ends = at + row.group.settings.lease
-        term_ends = session.term_expires_at
-        if term_ends is not None and (session.step_down_at is None or at < session.step_down_at):
-            term_ends = max(term_ends, ends)
-        fresh = revived or (ready and not session.ready)
-        due = revived or ready != session.ready
-        session = evolve(
-            session,
-            seq=session.seq if beat.seq is None else beat.seq,
-            ready=ready,
-            lease_expires_at=max(session.lease_expires_at, ends),
-            term_expires_at=term_ends,
-            healthy_since=at if fresh else session.healthy_since,
-        )
+        before = session
+        lease = row.group.settings.lease
+        session = renew(before, at, lease=lease, seq=beat.seq, ready=beat.ready)
+        due = makes_due(before, session, at)
         self._runners[runner.id] = evolve(runner, session=session)
         if due:
             # The revision rises, or a commit that had not seen this would write over the due time.

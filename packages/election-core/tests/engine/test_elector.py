@@ -16,6 +16,7 @@ from election_core import (
     Event,
     Kind,
     NewTaint,
+    NotFound,
     OldestActive,
     PinLeader,
     Policy,
@@ -164,6 +165,20 @@ async def test_a_restored_store_jumps_ahead() -> None:
             leader = await fleet.engine.leader(GROUP)
             assert (leader.epoch, leader.kind) == (1 + EPOCH_JUMP + 1, Kind.RESTORED)
             tasks.cancel_scope.cancel()
+
+
+async def test_a_group_that_the_restore_lost_goes_far_ahead_too() -> None:
+    """A group that is made again because its creation was lost reuses none of its epochs."""
+    async with a_fleet() as fleet:
+        fleet.store.lose_commits()
+        await anyio.sleep(1.5)
+
+        with pytest.raises(NotFound):
+            await fleet.engine.group("lost")
+        info, created = await fleet.engine.create_group("lost")
+
+        assert (created, info.epoch) == (True, EPOCH_JUMP)
+        assert info.grant_not_before is not None
 
 
 class Broken(OldestActive):

@@ -67,8 +67,9 @@ class Fleet:
 async def a_fleet(
     settings: Settings | None = None, *, store: FaultyStore | None = None, **options: Any
 ) -> AsyncIterator[Fleet]:
-    """A fleet with one group, `g`."""
+    """A fleet with one group, `g`, for an hour of virtual time: then whoever waits has failed."""
     store = store or FaultyStore(clock=store_clock)
-    async with Engine(store, **options) as engine:
-        await engine.create_group(GROUP, settings or Settings(lease=LEASE))
-        yield Fleet(engine, store)
+    with anyio.fail_after(3600):
+        async with Engine(store, **options) as engine:
+            await engine.create_group(GROUP, settings or Settings(lease=LEASE))
+            yield Fleet(engine, store)

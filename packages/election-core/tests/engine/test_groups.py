@@ -230,7 +230,7 @@ async def test_another_replicas_news_is_found_by_polling() -> None:
             tasks.start_soon(follow)
             await anyio.sleep(2.5)
             await fleet.register("first")
-            await anyio.sleep(1)
+            await anyio.sleep(5)
             other.engine.stop_waiting()
 
         assert list(times) == [last + 1]

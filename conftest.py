@@ -2,12 +2,18 @@
 
 import contextlib
 import os
+import signal
 from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
 from sybil import Sybil
 from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
+
+# Whoever starts the tests in the background of a script has them ignore SIGINT, and all that they
+# start with them; Ctrl-C is something that users can rely on, so it is tested.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long an example takes says nothing about whether the promise holds, so there is no deadline.
 settings.register_profile("dev", deadline=None, max_examples=100)

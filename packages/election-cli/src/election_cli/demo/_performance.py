@@ -72,6 +72,8 @@ _ENDING = (signal.SIGTERM, signal.SIGHUP)
 
 def _interrupted(number: int, frame: FrameType | None) -> None:
     """End like Ctrl-C does, so that the children are ended as well."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script
+        raise KeyboardInterrupt
     signal.raise_signal(signal.SIGINT)
 
 

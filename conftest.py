@@ -31,6 +31,10 @@ settings.register_profile("thorough", deadline=None, max_examples=5_000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
 
+# Databases for whatever test asks for one.
+pytest_plugins = ["postgres_fixtures"]
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """What a test printed goes from process to process, and not all of it can be UTF-8."""

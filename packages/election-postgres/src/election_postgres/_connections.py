@@ -1,0 +1,217 @@
+"""Connections: each call one statement on one of them, whoever is in between.
+
+A transaction pooler may give each transaction another connection of its own to the server. Behind
+one, a statement runs inside a transaction that sets what it needs, and nothing is prepared.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from attrs import frozen
+from typing_extensions import override
+
+from election_core import Unavailable
+from election_postgres._dsn import redacted
+from election_postgres._errors import mapped_error
+
+__all__ = ["Connections", "Limits", "connected", "raising"]
+
+_log = logging.getLogger("election_postgres")
+_Pooled: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+_SLACK = 2.0
+"""Seconds that the server may take longer than it was told, before the client gives up."""
+
+
+@frozen(kw_only=True)
+class Limits:
+    """How long anything may take."""
+
+    statement: timedelta
+    lock: timedelta
+    connect: timedelta
+
+    @property
+    def settings(self) -> str:
+        """The limits as the server is told of them."""
+        return (
+            f"SET {{local}}statement_timeout = {self.statement // timedelta(milliseconds=1)};"
+            f"SET {{local}}lock_timeout = {self.lock // timedelta(milliseconds=1)};"
+        )
+
+
+class _Connection(asyncpg.Connection):
+    """One that needs no cleaning up: nothing is ever set on it that a later call could meet."""
+
+    @override
+    def get_reset_query(self) -> str:
+        return ""
+
+
+def raising(error: Exception, where: str, *, sent: bool, writes: bool) -> Exception:
+    """The error that the port has for one of the driver's, or that one itself."""
+    return mapped_error(error, where, sent=sent, writes=writes) or error
+
+
+@asynccontextmanager
+async def connected(dsn: str, limits: Limits) -> AsyncIterator[asyncpg.Connection]:
+    """One connection, for as long as the block lasts.
+
+    Raises:
+        Unavailable: There is none to be had.
+        Invalid: The URL is malformed.
+    """
+    where = redacted(dsn)
+    connection = await _connect(dsn, limits, where)
+    try:
+        yield connection
+    finally:
+        try:
+            await connection.close(timeout=_SLACK)
+        except (TimeoutError, OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            connection.terminate()
+
+
+async def _connect(dsn: str, limits: Limits, where: str) -> asyncpg.Connection:
+    try:
+        connection: asyncpg.Connection = await asyncpg.connect(
+            dsn,
+            timeout=limits.connect.total_seconds(),
+            statement_cache_size=0,
+            connection_class=_Connection,
+        )
+    except Exception as error:
+        raise raising(error, where, sent=False, writes=False) from error
+    return connection
+
+
+class Connections:
+    """A few connections to one database, made when they are needed.
+
+    Args:
+        pool: The driver's pool.
+        where: The database, as people may see it.
+        limits: How long anything may take.
+        pooled: Whether a transaction pooler is in between.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, where: str, limits: Limits, *, pooled: bool) -> None:
+        self._pool = pool
+        self.where = where
+        self._limits = limits
+        self.pooled = pooled
+        self._begin = (
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+            f"{limits.settings.format(local='LOCAL ')}"
+        )
+        self._patience = limits.statement.total_seconds() + _SLACK
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls, dsn: str, *, most: int, limits: Limits, pooled: bool
+    ) -> AsyncIterator[Connections]:
+        """Connections for as long as the block lasts; the first is made when it is needed."""
+        # The functions of the schema see, at each step, what was committed before it.
+        settings = (
+            f"{limits.settings.format(local='')}"
+            "SET default_transaction_isolation = 'read committed';"
+            "SET default_transaction_read_only = off"
+        )
+
+        async def set_up(connection: asyncpg.Connection) -> None:
+            if not pooled:
+                await connection.execute(settings)
+
+        making = partial(
+            asyncpg.create_pool,
+            dsn,
+            min_size=0,
+            max_size=most,
+            timeout=limits.connect.total_seconds(),
+            init=set_up,
+            connection_class=_Connection,
+            statement_cache_size=0 if pooled else 100,
+            # The functions of the schema are planned per connection; keep what is planned.
+            max_cached_statement_lifetime=0,
+            max_inactive_connection_lifetime=300,
+        )
+        async with _closing(making()) as pool:
+            yield cls(pool, redacted(dsn), limits, pooled=pooled)
+
+    async def rows(
+        self, statement: str, *values: object, writes: bool = False
+    ) -> Sequence[asyncpg.Record]:
+        """The rows of one statement, which is a transaction of its own.
+
+        Args:
+            statement: The SQL.
+            values: Its parameters.
+            writes: Whether it changes anything, so that a lost answer leaves its outcome unknown.
+
+        Raises:
+            Unavailable: Nothing took effect.
+            OutcomeUnknown: It may have taken effect.
+            ElectionError: What the server refused it with.
+        """
+        try:
+            connection = await self._pool.acquire(timeout=self._limits.connect.total_seconds())
+        except TimeoutError as error:
+            raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
+        except Exception as error:
+            raise raising(error, self.where, sent=False, writes=writes) from error
+        try:
+            if not self.pooled:
+                found: Sequence[asyncpg.Record] = await connection.fetch(
+                    statement, *values, timeout=self._patience
+                )
+                return found
+            async with asyncio.timeout(self._patience):
+                return await self._in_transaction(connection, statement, values)
+        except Exception as error:
+            # The driver refuses by itself to send on a connection that it knows to be closed.
+            sent = not isinstance(error, asyncpg.InterfaceError)
+            raise raising(error, self.where, sent=sent, writes=writes) from error
+        finally:
+            await self._release(connection)
+
+    async def _in_transaction(
+        self, connection: _Pooled, statement: str, values: tuple[object, ...]
+    ) -> Sequence[asyncpg.Record]:
+        await connection.execute(self._begin)
+        try:
+            found: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
+        except asyncpg.PostgresError:
+            await connection.execute("ROLLBACK")
+            raise
+        await connection.execute("COMMIT")
+        return found
+
+    async def _release(self, connection: _Pooled) -> None:
+        try:
+            await self._pool.release(connection, timeout=_SLACK)
+        except Exception as error:  # noqa: BLE001 - the call has its answer
+            _log.debug("a connection could not be kept: %s", type(error).__name__)
+            connection.terminate()
+
+
+@asynccontextmanager
+async def _closing(making: asyncpg.Pool) -> AsyncIterator[asyncpg.Pool]:
+    """A pool for the time of a block. Whoever still has a connection then has been cancelled."""
+    pool = await making
+    try:
+        yield pool
+    finally:
+        try:
+            async with asyncio.timeout(_SLACK):
+                await pool.close()
+        except TimeoutError:
+            pool.terminate()

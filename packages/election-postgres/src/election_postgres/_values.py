@@ -1,0 +1,45 @@
+"""Values in the JSON documents that commits are made of, and in columns of type json."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TypeVar
+
+from election_core import decode, encode
+
+__all__ = ["dump", "micros", "moment", "parse", "span", "text"]
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+T = TypeVar("T")
+
+
+def micros(value: datetime) -> int:
+    """A time as microseconds since 1970."""
+    return (value - _EPOCH) // _MICROSECOND
+
+
+def moment(value: int) -> datetime:
+    """The time that `micros` wrote."""
+    return _EPOCH + timedelta(microseconds=value)
+
+
+def span(value: timedelta) -> str:
+    """A duration as Postgres reads it: in one unit, for a day of its own is no fixed time."""
+    return f"{value // _MICROSECOND} microseconds"
+
+
+def text(value: datetime | None) -> str | None:
+    """A time as Postgres reads it in JSON."""
+    return None if value is None else value.isoformat()
+
+
+def dump(value: object) -> str:
+    """A value as compact JSON, in the form that [`encode`][election_core.encode] gives it."""
+    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def parse(cls: type[T], value: str) -> T:
+    """The value that `dump` wrote."""
+    return decode(cls, json.loads(value))

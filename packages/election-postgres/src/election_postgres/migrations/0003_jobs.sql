@@ -1,0 +1,289 @@
+-- compatible-from: 1
+-- Claims and settlements are allowed here, quickly. What is not allowed is left to the caller, who
+-- reads what there is and has the core's rules say what the refusal is.
+
+CREATE FUNCTION election.enqueue(
+    p_floor timestamptz, p_group text, p_id text, p_runner_id text, p_kind text, p_payload text,
+    p_priority bigint, p_max_attempts bigint, p_key text, p_fingerprint text
+) RETURNS TABLE (refused text, created boolean, job_id text, at timestamptz)
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    created := false;
+    PERFORM election.writing(p_floor);
+    PERFORM election.share(p_group);
+    IF NOT EXISTS (
+        SELECT FROM election.runner_group AS g WHERE g.id = p_group AND g.deleted_at IS NULL
+    ) THEN
+        refused := 'group';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF p_key IS NOT NULL THEN
+        SELECT j.id INTO job_id FROM election.job AS j
+        WHERE j.group_id = p_group AND j.idempotency_key = p_key;
+        IF FOUND THEN
+            RETURN NEXT;
+            RETURN;
+        END IF;
+    END IF;
+    IF p_runner_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM election.runner AS r WHERE r.id = p_runner_id AND r.group_id = p_group
+    ) THEN
+        refused := 'runner';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    at := election.time(p_floor);
+    INSERT INTO election.job (
+        id, group_id, runner_id, kind, payload, priority, max_attempts, created_at, state, attempts,
+        available_at, cancel_requested, result, idempotency_key, fingerprint
+    ) VALUES (
+        p_id, p_group, p_runner_id, p_kind, p_payload, p_priority, p_max_attempts, at, 'queued', 0,
+        at, false, 'null', p_key, p_fingerprint
+    ) ON CONFLICT (group_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING;
+    created := FOUND;
+    job_id := p_id;
+    IF NOT created THEN -- the same call came twice at once
+        SELECT j.id INTO job_id FROM election.job AS j
+        WHERE j.group_id = p_group AND j.idempotency_key = p_key;
+    END IF;
+    RETURN NEXT;
+END $$;
+
+-- Claims jobs. `verdict` is claimed (one row for each job), none (one row), known (this claim_id was
+-- answered before) or refused.
+CREATE FUNCTION election.claim(
+    p_floor timestamptz, p_runner_id text, p_session_id text, p_claim_id text, p_epoch bigint,
+    p_limit integer, p_tokens text[]
+) RETURNS TABLE (
+    verdict text, at timestamptz, next_at timestamptz,
+    seq bigint, id text, group_id text, runner_id text, kind text, payload text, priority bigint,
+    max_attempts bigint, created_at timestamptz, state text, attempts bigint,
+    available_at timestamptz, started_at timestamptz, finished_at timestamptz, claimed_by text,
+    epoch bigint, cancel_requested boolean, result text, error text, claim_token text
+) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_group text := (SELECT group_id FROM election.runner WHERE id = p_runner_id);
+    v_at timestamptz;
+    v_seqs bigint[];
+    v_attempts bigint[];
+    v_availables timestamptz[];
+    v_errors text[];
+BEGIN
+    PERFORM election.writing(p_floor);
+    PERFORM election.share(v_group);
+    v_at := election.time(p_floor);
+    at := v_at;
+    PERFORM 1 FROM election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
+    WHERE r.id = p_runner_id AND r.session_id = p_session_id AND CASE
+        WHEN p_epoch IS NULL THEN r.lease_expires_at > v_at
+        ELSE g.epoch = p_epoch AND g.term_epoch = p_epoch AND g.term_runner_id = r.id
+            AND g.term_session_id = r.session_id AND r.term_expires_at > v_at
+            AND r.step_down_at IS NULL
+    END;
+    IF NOT FOUND THEN
+        verdict := CASE WHEN EXISTS (
+            SELECT FROM election.claim AS c JOIN election.runner AS r ON r.session_id = c.session_id
+            WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id AND r.id = p_runner_id
+        ) THEN 'known' ELSE 'refused' END;
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    IF EXISTS (
+        SELECT FROM election.claim AS c
+        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
+    ) THEN
+        verdict := 'known';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    -- The first of the group's queue and of the runner's own; each walks its index in order.
+    SELECT array_agg(f.seq ORDER BY f.priority DESC, f.seq),
+        array_agg(f.attempts + 1 ORDER BY f.priority DESC, f.seq),
+        array_agg(f.available_at ORDER BY f.priority DESC, f.seq),
+        array_agg(f.error ORDER BY f.priority DESC, f.seq)
+    INTO v_seqs, v_attempts, v_availables, v_errors FROM (
+        SELECT * FROM (
+            SELECT * FROM (
+                SELECT j.priority, j.seq, j.attempts, j.available_at, j.error
+                FROM election.job AS j
+                WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
+                    AND j.state = 'queued' AND j.available_at <= v_at
+                ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
+            ) AS queued
+            UNION ALL SELECT * FROM (
+                SELECT j.priority, j.seq, j.attempts, j.available_at, j.error
+                FROM election.job AS j
+                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL
+                    AND j.state = 'queued' AND j.available_at <= v_at
+                ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
+            ) AS addressed
+        ) AS either ORDER BY priority DESC, seq LIMIT p_limit
+    ) AS f;
+
+    IF v_seqs IS NULL THEN
+        verdict := 'none';
+        next_at := (
+            SELECT min(soonest) FROM (
+                SELECT min(j.available_at) AS soonest FROM election.job AS j
+                WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
+                    AND j.state = 'queued'
+                UNION ALL SELECT min(j.available_at) FROM election.job AS j
+                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
+            ) AS s
+        );
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    INSERT INTO election.claim AS c (
+        session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts, available_ats,
+        errors
+    ) VALUES (
+        p_session_id, p_claim_id, v_group, v_at, p_epoch, v_seqs,
+        p_tokens[1:cardinality(v_seqs)], v_attempts, v_availables, v_errors
+    ) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN -- the same call came twice at once
+        verdict := 'known';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+
+    RETURN QUERY
+    WITH claimed AS (
+        UPDATE election.job AS j SET
+            state = 'running',
+            attempts = j.attempts + 1,
+            started_at = v_at,
+            claimed_by = p_runner_id,
+            epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
+            claim_token = t.token,
+            claim_id = p_claim_id,
+            claim_runner_id = p_runner_id,
+            claim_session_id = p_session_id,
+            claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
+        FROM unnest(v_seqs, p_tokens[1:cardinality(v_seqs)]) AS t(seq, token)
+        WHERE j.group_id = v_group AND j.seq = t.seq
+        RETURNING j.*
+    )
+    SELECT 'claimed', v_at, NULL::timestamptz,
+        c.seq, c.id, c.group_id, c.runner_id, c.kind, c.payload, c.priority,
+        c.max_attempts, c.created_at, c.state, c.attempts,
+        c.available_at, c.started_at, c.finished_at, c.claimed_by,
+        c.epoch, c.cancel_requested, c.result, c.error, c.claim_token
+    FROM claimed AS c ORDER BY c.priority DESC, c.seq;
+END $$;
+
+-- The wait after that many attempts: the group's backoff, doubling, at most 300 seconds.
+CREATE FUNCTION election.retry_after(p_attempts bigint, p_backoff interval) RETURNS interval
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT least(interval '300 seconds', p_backoff * 2 ^ least(greatest(p_attempts - 1, 0), 30))
+$$;
+
+-- Settles the claims that stand; what it does not answer is left to the caller.
+CREATE FUNCTION election.settle(
+    p_floor timestamptz, p_ids text[], p_tokens text[], p_outcomes text[], p_results text[],
+    p_errors text[], p_retries boolean[]
+) RETURNS TABLE (
+    place bigint,
+    seq bigint, id text, group_id text, runner_id text, kind text, payload text, priority bigint,
+    max_attempts bigint, created_at timestamptz, state text, attempts bigint,
+    available_at timestamptz, started_at timestamptz, finished_at timestamptz, claimed_by text,
+    epoch bigint, cancel_requested boolean, result text, error text
+) LANGUAGE plpgsql VOLATILE AS $$
+#variable_conflict use_column
+DECLARE
+    v_at timestamptz;
+BEGIN
+    PERFORM election.writing(p_floor);
+    -- All groups in one order, so that two settlements cannot wait for each other.
+    PERFORM election.share(g.group_id) FROM (
+        SELECT DISTINCT group_id, hashtext(group_id) AS key FROM election.job WHERE id = ANY (p_ids)
+        ORDER BY key
+    ) AS g;
+    v_at := election.time(p_floor);
+    RETURN QUERY
+    WITH asked AS (
+        SELECT * FROM unnest(p_ids, p_tokens, p_outcomes, p_results, p_errors, p_retries)
+            WITH ORDINALITY AS a(id, token, outcome, result, error, retry, place)
+    ), held AS (
+        SELECT a.place, a.token, a.outcome, a.result AS new_result, a.error AS new_error, a.retry,
+            j.*
+        FROM asked AS a JOIN election.job AS j ON j.id = a.id
+        ORDER BY j.group_id, j.seq FOR NO KEY UPDATE OF j
+    ), allowed AS (
+        SELECT h.*, g.retry_backoff, CASE
+            WHEN h.outcome = 'succeeded' THEN 'succeeded'
+            WHEN h.cancel_requested THEN 'cancelled'
+            WHEN h.outcome = 'released' OR (h.retry AND h.attempts < h.max_attempts) THEN 'queued'
+            ELSE 'failed'
+        END AS new_state
+        FROM held AS h
+        JOIN election.runner_group AS g ON g.id = h.group_id
+        JOIN election.runner AS r ON r.id = h.claim_runner_id
+        WHERE h.claim_token = h.token AND h.state = 'running'
+            AND r.session_id = h.claim_session_id AND CASE
+                WHEN h.claim_epoch IS NULL THEN r.lease_expires_at > v_at
+                ELSE g.term_epoch = h.claim_epoch AND r.term_expires_at > v_at
+            END
+    ), settled AS (
+        UPDATE election.job AS j SET
+            state = a.new_state,
+            attempts = j.attempts - (a.outcome = 'released')::integer,
+            available_at = CASE
+                WHEN a.new_state <> 'queued' THEN j.available_at
+                WHEN a.outcome = 'released' THEN v_at
+                ELSE v_at + election.retry_after(j.attempts, a.retry_backoff)
+            END,
+            finished_at = CASE WHEN a.new_state <> 'queued' THEN v_at END,
+            result = CASE
+                WHEN a.outcome = 'succeeded' OR (
+                    a.outcome = 'failed' AND NOT (a.retry AND a.attempts < a.max_attempts)
+                ) THEN a.new_result
+                ELSE j.result
+            END,
+            error = CASE a.outcome
+                WHEN 'succeeded' THEN NULL
+                WHEN 'failed' THEN a.new_error
+                ELSE j.error
+            END,
+            settled_token = a.token,
+            settled_outcome = a.outcome
+        FROM allowed AS a WHERE j.group_id = a.group_id AND j.seq = a.seq
+        RETURNING a.place, j.*
+    )
+    SELECT s.place,
+        s.seq, s.id, s.group_id, s.runner_id, s.kind, s.payload, s.priority,
+        s.max_attempts, s.created_at, s.state, s.attempts,
+        s.available_at, s.started_at, s.finished_at, s.claimed_by,
+        s.epoch, s.cancel_requested, s.result, s.error
+    FROM settled AS s;
+END $$;
+
+-- Cancels a job: at once if it is queued; a running one's holder is asked to stop.
+CREATE FUNCTION election.cancel(p_floor timestamptz, p_id text) RETURNS SETOF election.job
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_at timestamptz;
+    v_job election.job;
+BEGIN
+    PERFORM election.writing(p_floor);
+    PERFORM election.share(j.group_id) FROM election.job AS j WHERE j.id = p_id;
+    SELECT * INTO v_job FROM election.job AS j WHERE j.id = p_id FOR NO KEY UPDATE;
+    IF NOT FOUND THEN
+        RETURN;
+    END IF;
+    v_at := election.time(p_floor);
+    IF v_job.state = 'running' AND NOT v_job.cancel_requested THEN
+        UPDATE election.runner AS r SET standing_version = standing_version + 1
+        WHERE r.id = v_job.claim_runner_id AND r.session_id = v_job.claim_session_id;
+    END IF;
+    RETURN QUERY
+    UPDATE election.job AS j SET
+        cancel_requested = j.cancel_requested OR j.state IN ('queued', 'running'),
+        finished_at = CASE WHEN j.state = 'queued' THEN v_at ELSE j.finished_at END,
+        state = CASE WHEN j.state = 'queued' THEN 'cancelled' ELSE j.state END
+    WHERE j.id = p_id RETURNING j.*;
+END $$;

@@ -45,6 +45,13 @@ class Limits:
         return (
             f"SET {{local}}statement_timeout = {self.statement // timedelta(milliseconds=1)};"
             f"SET {{local}}lock_timeout = {self.lock // timedelta(milliseconds=1)};"
+            # Everything is a lookup by key. Statistics of tables that change as fast as these do
+            # mislead; a plan is made once, and it is the one with the keys.
+            "SET {local}plan_cache_mode = force_generic_plan;"
+            "SET {local}enable_seqscan = off;"
+            "SET {local}enable_hashjoin = off;"
+            "SET {local}enable_mergejoin = off;"
+            "SET {local}jit = off;"
         )
 
 
@@ -163,7 +170,8 @@ class Connections:
             ElectionError: What the server refused it with.
         """
         try:
-            connection = await self._pool.acquire(timeout=self._limits.connect.total_seconds())
+            async with asyncio.timeout(self._limits.connect.total_seconds()):
+                connection = await self._pool.acquire()
         except TimeoutError as error:
             raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
         except Exception as error:

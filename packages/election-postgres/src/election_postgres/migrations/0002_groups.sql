@@ -13,17 +13,26 @@ CREATE FUNCTION election.history() RETURNS text LANGUAGE sql VOLATILE AS $$
 $$;
 
 -- The store's time: never before the mark, nor before what the caller has seen.
-CREATE FUNCTION election.time(p_floor timestamptz) RETURNS timestamptz LANGUAGE sql VOLATILE AS $$
-    SELECT greatest(election.clock() + clock_offset, mark_at, p_floor) FROM election.meta
-$$;
+CREATE FUNCTION election.time(p_floor timestamptz) RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_at timestamptz;
+BEGIN
+    SELECT greatest(election.clock() + clock_offset, mark_at, p_floor) INTO v_at FROM election.meta;
+    RETURN v_at;
+END $$;
 
 -- The store's time, on a history that has lost nothing.
 CREATE FUNCTION election.now(p_floor timestamptz) RETURNS timestamptz LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    v_at timestamptz;
 BEGIN
-    IF (SELECT history FROM election.meta) IS DISTINCT FROM election.history() THEN
+    SELECT greatest(election.clock() + clock_offset, mark_at, p_floor) INTO v_at
+    FROM election.meta, pg_control_system()
+    WHERE history = system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
+    IF v_at IS NULL THEN
         RAISE EXCEPTION 'the newest commits may be missing' USING ERRCODE = 'EL001';
     END IF;
-    RETURN election.time(p_floor);
+    RETURN v_at;
 END $$;
 
 -- The beginning of everything that writes: what is answered is durable.
@@ -38,11 +47,11 @@ END $$;
 
 -- Who writes under an epoch shares a group with its like; who changes its leadership has it alone.
 -- Waiting is in order of arrival, so neither starves the other.
-CREATE FUNCTION election.share(p_group text) RETURNS void LANGUAGE sql VOLATILE
-AS 'SELECT pg_advisory_xact_lock_shared(1164731252, hashtext(p_group))';
+CREATE FUNCTION election.share(p_group text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1164731252, hashtext(p_group)); END';
 
-CREATE FUNCTION election.have_alone(p_group text) RETURNS void LANGUAGE sql VOLATILE
-AS 'SELECT pg_advisory_xact_lock(1164731252, hashtext(p_group))';
+CREATE FUNCTION election.have_alone(p_group text) RETURNS void LANGUAGE plpgsql VOLATILE
+AS 'BEGIN PERFORM pg_advisory_xact_lock(1164731252, hashtext(p_group)); END';
 
 -- The newest id of an event that was taken, whether its commit is done or not; 0 before the first.
 CREATE FUNCTION election.last_event_id() RETURNS bigint LANGUAGE sql VOLATILE
@@ -133,11 +142,12 @@ BEGIN
     IF v_revision <> p_revision THEN
         RAISE EXCEPTION 'the group is at revision %', v_revision USING ERRCODE = 'EL409';
     END IF;
-    PERFORM 1 FROM json_to_recordset(p_term_leases)
-        AS e(runner_id text, session_id text, expires_at timestamptz)
-    LEFT JOIN election.runner AS r ON r.id = e.runner_id
-    WHERE (r.session_id, r.term_expires_at) IS DISTINCT FROM (e.session_id, e.expires_at);
-    IF FOUND THEN
+    IF json_array_length(p_term_leases) > 0 AND EXISTS (
+        SELECT FROM json_to_recordset(p_term_leases)
+            AS e(runner_id text, session_id text, expires_at timestamptz)
+        LEFT JOIN election.runner AS r ON r.id = e.runner_id
+        WHERE (r.session_id, r.term_expires_at) IS DISTINCT FROM (e.session_id, e.expires_at)
+    ) THEN
         RAISE EXCEPTION 'the leader renewed its lease meanwhile' USING ERRCODE = 'EL409';
     END IF;
 
@@ -146,13 +156,14 @@ BEGIN
     revision := v_revision + 1;
     at := v_at;
 
-    -- Addressed jobs of runners that go.
-    UPDATE election.job SET
-        state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'failed' END,
-        finished_at = v_at,
-        error = 'runner-deleted'
-    WHERE runner_id = ANY (p_deleted) AND runner_id IS NOT NULL AND finished_at IS NULL;
-    DELETE FROM election.runner WHERE id = ANY (p_deleted);
+    IF cardinality(p_deleted) > 0 THEN
+        UPDATE election.job SET -- those addressed to runners that go
+            state = CASE WHEN cancel_requested THEN 'cancelled' ELSE 'failed' END,
+            finished_at = v_at,
+            error = 'runner-deleted'
+        WHERE runner_id = ANY (p_deleted) AND runner_id IS NOT NULL AND finished_at IS NULL;
+        DELETE FROM election.runner WHERE id = ANY (p_deleted);
+    END IF;
 
     -- Of a session that the row has already, what renewals own stays as it is; of what they asked
     -- for, all that this commit has seen is decided about now.
@@ -194,13 +205,20 @@ BEGIN
                 CASE WHEN same THEN r.standing_version ELSE excluded.standing_version END
             FROM (SELECT coalesce(r.session_id = excluded.session_id, false)) AS s(same)
         );
-    UPDATE election.runner SET term_expires_at = lease_expires_at WHERE id = ANY (p_granted);
-    UPDATE election.runner SET standing_version = standing_version + 1 WHERE id = ANY (p_roused);
+    IF cardinality(p_granted) > 0 THEN
+        UPDATE election.runner SET term_expires_at = lease_expires_at WHERE id = ANY (p_granted);
+    END IF;
+    IF cardinality(p_roused) > 0 THEN
+        UPDATE election.runner SET standing_version = standing_version + 1
+        WHERE id = ANY (p_roused);
+    END IF;
 
     -- A renewal that came after the sum above raised its row's count, and what it asks for stays.
-    UPDATE election.runner AS r SET due_since = NULL
-    FROM unnest(v_due, v_counts) AS seen(id, due_count)
-    WHERE r.id = seen.id AND r.due_count = seen.due_count;
+    IF v_due IS NOT NULL THEN
+        UPDATE election.runner AS r SET due_since = NULL
+        FROM unnest(v_due, v_counts) AS seen(id, due_count)
+        WHERE r.id = seen.id AND r.due_count = seen.due_count;
+    END IF;
 
     v_new := json_populate_record(v_old, p_group);
     IF v_found THEN
@@ -240,17 +258,22 @@ BEGIN
         INSERT INTO election.runner_group SELECT v_new.*;
     END IF;
 
-    INSERT INTO election.ended_session (session_id, runner_id, group_id, session_key, how, ended_at)
-    SELECT session_id, runner_id, v_id, session_key, how, ended_at
-    FROM json_populate_recordset(NULL::election.ended_session, p_ended_sessions)
-    ON CONFLICT (session_id) DO NOTHING;
-    DELETE FROM election.claim WHERE session_id IN (
-        SELECT session_id FROM json_to_recordset(p_ended_sessions) AS e(session_id text)
-    );
-    PERFORM election.lapse(v_id, v_at, e.session_id, NULL, e.how = 'left')
-    FROM json_to_recordset(p_ended_sessions) AS e(session_id text, how text);
-    PERFORM election.lapse(v_id, v_at, NULL, e.epoch, e.handed_back)
-    FROM json_to_recordset(p_ended_terms) AS e(epoch bigint, handed_back boolean);
+    IF json_array_length(p_ended_sessions) > 0 THEN
+        INSERT INTO election.ended_session
+            (session_id, runner_id, group_id, session_key, how, ended_at)
+        SELECT session_id, runner_id, v_id, session_key, how, ended_at
+        FROM json_populate_recordset(NULL::election.ended_session, p_ended_sessions)
+        ON CONFLICT (session_id) DO NOTHING;
+        DELETE FROM election.claim WHERE session_id IN (
+            SELECT session_id FROM json_to_recordset(p_ended_sessions) AS e(session_id text)
+        );
+        PERFORM election.lapse(v_id, v_at, e.session_id, NULL, e.how = 'left')
+        FROM json_to_recordset(p_ended_sessions) AS e(session_id text, how text);
+    END IF;
+    IF json_array_length(p_ended_terms) > 0 THEN
+        PERFORM election.lapse(v_id, v_at, NULL, e.epoch, e.handed_back)
+        FROM json_to_recordset(p_ended_terms) AS e(epoch bigint, handed_back boolean);
+    END IF;
 
     IF v_new.deleted_at IS NOT NULL THEN
         DELETE FROM election.job WHERE group_id = v_id;
@@ -269,11 +292,12 @@ BEGIN
     END IF;
 
     -- Judged last: with the time of then, and what renewals left until then.
-    PERFORM 1 FROM json_to_recordset(p_live) AS e(runner_id text, session_id text)
-    LEFT JOIN election.runner AS r ON r.id = e.runner_id
-    WHERE (r.session_id, r.ready) IS DISTINCT FROM (e.session_id, true)
-        OR r.lease_expires_at <= election.time(p_floor);
-    IF FOUND THEN
+    IF json_array_length(p_live) > 0 AND EXISTS (
+        SELECT FROM json_to_recordset(p_live) AS e(runner_id text, session_id text)
+        LEFT JOIN election.runner AS r ON r.id = e.runner_id
+        WHERE (r.session_id, r.ready) IS DISTINCT FROM (e.session_id, true)
+            OR r.lease_expires_at <= election.time(p_floor)
+    ) THEN
         RAISE EXCEPTION 'the elected runner is not live and ready any more'
             USING ERRCODE = 'EL409';
     END IF;
@@ -282,7 +306,8 @@ END $$;
 -- The running jobs of an ended session that are addressed, or those under an ended epoch, go back.
 CREATE FUNCTION election.lapse(
     p_group text, p_at timestamptz, p_session_id text, p_epoch bigint, p_handed_back boolean
-) RETURNS void LANGUAGE sql VOLATILE AS $$
+) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
     UPDATE election.job SET
         attempts = attempts - p_handed_back::integer,
         state = CASE
@@ -304,8 +329,8 @@ CREATE FUNCTION election.lapse(
     WHERE group_id = p_group AND state = 'running' AND (
         (p_session_id IS NOT NULL AND claim_session_id = p_session_id AND claim_epoch IS NULL)
         OR claim_epoch = p_epoch
-    )
-$$;
+    );
+END $$;
 
 -- Sessions with what their pulses tell.
 CREATE VIEW election.pulse AS

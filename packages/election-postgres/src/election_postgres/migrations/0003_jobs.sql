@@ -66,45 +66,33 @@ CREATE FUNCTION election.claim(
 DECLARE
     v_group text := (SELECT group_id FROM election.runner WHERE id = p_runner_id);
     v_at timestamptz;
-    v_seqs bigint[];
-    v_attempts bigint[];
-    v_availables timestamptz[];
-    v_errors text[];
+    v_known boolean;
+    v_allowed boolean;
 BEGIN
     PERFORM election.writing(p_floor);
     PERFORM election.share(v_group);
     v_at := election.time(p_floor);
     at := v_at;
-    PERFORM 1 FROM election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
-    WHERE r.id = p_runner_id AND r.session_id = p_session_id AND CASE
+    SELECT EXISTS (
+        SELECT FROM election.claim AS c
+        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
+    ), CASE
         WHEN p_epoch IS NULL THEN r.lease_expires_at > v_at
         ELSE g.epoch = p_epoch AND g.term_epoch = p_epoch AND g.term_runner_id = r.id
             AND g.term_session_id = r.session_id AND r.term_expires_at > v_at
             AND r.step_down_at IS NULL
-    END;
-    IF NOT FOUND THEN
-        verdict := CASE WHEN EXISTS (
-            SELECT FROM election.claim AS c JOIN election.runner AS r ON r.session_id = c.session_id
-            WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id AND r.id = p_runner_id
-        ) THEN 'known' ELSE 'refused' END;
-        RETURN NEXT;
-        RETURN;
-    END IF;
-    IF EXISTS (
-        SELECT FROM election.claim AS c
-        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
-    ) THEN
-        verdict := 'known';
+    END INTO v_known, v_allowed
+    FROM election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
+    WHERE r.id = p_runner_id AND r.session_id = p_session_id;
+    IF v_known OR v_allowed IS NOT TRUE THEN
+        verdict := CASE WHEN v_known THEN 'known' ELSE 'refused' END;
         RETURN NEXT;
         RETURN;
     END IF;
 
     -- The first of the group's queue and of the runner's own; each walks its index in order.
-    SELECT array_agg(f.seq ORDER BY f.priority DESC, f.seq),
-        array_agg(f.attempts + 1 ORDER BY f.priority DESC, f.seq),
-        array_agg(f.available_at ORDER BY f.priority DESC, f.seq),
-        array_agg(f.error ORDER BY f.priority DESC, f.seq)
-    INTO v_seqs, v_attempts, v_availables, v_errors FROM (
+    RETURN QUERY
+    WITH picked AS MATERIALIZED (
         SELECT * FROM (
             SELECT * FROM (
                 SELECT j.priority, j.seq, j.attempts, j.available_at, j.error
@@ -121,51 +109,33 @@ BEGIN
                 ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
             ) AS addressed
         ) AS either ORDER BY priority DESC, seq LIMIT p_limit
-    ) AS f;
-
-    IF v_seqs IS NULL THEN
-        verdict := 'none';
-        next_at := (
-            SELECT min(soonest) FROM (
-                SELECT min(j.available_at) AS soonest FROM election.job AS j
-                WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
-                    AND j.state = 'queued'
-                UNION ALL SELECT min(j.available_at) FROM election.job AS j
-                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
-            ) AS s
-        );
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    INSERT INTO election.claim AS c (
-        session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts, available_ats,
-        errors
-    ) VALUES (
-        p_session_id, p_claim_id, v_group, v_at, p_epoch, v_seqs,
-        p_tokens[1:cardinality(v_seqs)], v_attempts, v_availables, v_errors
-    ) ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN -- the same call came twice at once
-        verdict := 'known';
-        RETURN NEXT;
-        RETURN;
-    END IF;
-
-    RETURN QUERY
-    WITH claimed AS (
+    ), given AS MATERIALIZED (
+        SELECT p.*, p_tokens[row_number() OVER (ORDER BY p.priority DESC, p.seq)] AS token
+        FROM picked AS p
+    ), kept AS ( -- nothing, if the same call came twice at once
+        INSERT INTO election.claim (
+            session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts,
+            available_ats, errors
+        )
+        SELECT p_session_id, p_claim_id, v_group, v_at, p_epoch, array_agg(g.seq),
+            array_agg(g.token), array_agg(g.attempts + 1), array_agg(g.available_at),
+            array_agg(g.error)
+        FROM (SELECT * FROM given ORDER BY priority DESC, seq) AS g HAVING count(*) > 0
+        ON CONFLICT DO NOTHING RETURNING 1
+    ), claimed AS (
         UPDATE election.job AS j SET
             state = 'running',
             attempts = j.attempts + 1,
             started_at = v_at,
             claimed_by = p_runner_id,
             epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
-            claim_token = t.token,
+            claim_token = g.token,
             claim_id = p_claim_id,
             claim_runner_id = p_runner_id,
             claim_session_id = p_session_id,
             claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
-        FROM unnest(v_seqs, p_tokens[1:cardinality(v_seqs)]) AS t(seq, token)
-        WHERE j.group_id = v_group AND j.seq = t.seq
+        FROM given AS g
+        WHERE j.group_id = v_group AND j.seq = g.seq AND EXISTS (SELECT FROM kept)
         RETURNING j.*
     )
     SELECT 'claimed', v_at, NULL::timestamptz,
@@ -174,6 +144,29 @@ BEGIN
         c.available_at, c.started_at, c.finished_at, c.claimed_by,
         c.epoch, c.cancel_requested, c.result, c.error, c.claim_token
     FROM claimed AS c ORDER BY c.priority DESC, c.seq;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+
+    IF EXISTS (
+        SELECT FROM election.claim AS c
+        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
+    ) THEN
+        verdict := 'known';
+        RETURN NEXT;
+        RETURN;
+    END IF;
+    verdict := 'none';
+    next_at := (
+        SELECT min(soonest) FROM (
+            SELECT min(j.available_at) AS soonest FROM election.job AS j
+            WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
+                AND j.state = 'queued'
+            UNION ALL SELECT min(j.available_at) FROM election.job AS j
+            WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
+        ) AS s
+    );
+    RETURN NEXT;
 END $$;
 
 -- The wait after that many attempts: the group's backoff, doubling, at most 300 seconds.
@@ -196,70 +189,71 @@ CREATE FUNCTION election.settle(
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;
+    v_rows tid[];
+    v_groups integer[];
+    v_group integer;
 BEGIN
     PERFORM election.writing(p_floor);
+    SELECT array_agg(j.ctid ORDER BY a.place), array_agg(DISTINCT hashtext(j.group_id))
+    INTO v_rows, v_groups
+    FROM unnest(p_ids) WITH ORDINALITY AS a(id, place) LEFT JOIN election.job AS j ON j.id = a.id;
     -- All groups in one order, so that two settlements cannot wait for each other.
-    PERFORM election.share(g.group_id) FROM (
-        SELECT DISTINCT group_id, hashtext(group_id) AS key FROM election.job WHERE id = ANY (p_ids)
-        ORDER BY key
-    ) AS g;
+    FOREACH v_group IN ARRAY v_groups LOOP
+        IF v_group IS NOT NULL THEN
+            PERFORM pg_advisory_xact_lock_shared(1164731252, v_group);
+        END IF;
+    END LOOP;
+    -- A row that changed since it was found is not found again, and left to the caller too. The
+    -- state is asked in a way that keeps the planner off the index of running jobs.
     v_at := election.time(p_floor);
     RETURN QUERY
-    WITH asked AS (
-        SELECT * FROM unnest(p_ids, p_tokens, p_outcomes, p_results, p_errors, p_retries)
-            WITH ORDINALITY AS a(id, token, outcome, result, error, retry, place)
-    ), held AS (
-        SELECT a.place, a.token, a.outcome, a.result AS new_result, a.error AS new_error, a.retry,
-            j.*
-        FROM asked AS a JOIN election.job AS j ON j.id = a.id
-        ORDER BY j.group_id, j.seq FOR NO KEY UPDATE OF j
-    ), allowed AS (
-        SELECT h.*, g.retry_backoff, CASE
-            WHEN h.outcome = 'succeeded' THEN 'succeeded'
-            WHEN h.cancel_requested THEN 'cancelled'
-            WHEN h.outcome = 'released' OR (h.retry AND h.attempts < h.max_attempts) THEN 'queued'
+    UPDATE election.job AS j SET
+        attempts = j.attempts - (a.outcome = 'released')::integer,
+        state = CASE
+            WHEN a.outcome = 'succeeded' THEN 'succeeded'
+            WHEN j.cancel_requested THEN 'cancelled'
+            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN 'queued'
             ELSE 'failed'
-        END AS new_state
-        FROM held AS h
-        JOIN election.runner_group AS g ON g.id = h.group_id
-        JOIN election.runner AS r ON r.id = h.claim_runner_id
-        WHERE h.claim_token = h.token AND h.state = 'running'
-            AND r.session_id = h.claim_session_id AND CASE
-                WHEN h.claim_epoch IS NULL THEN r.lease_expires_at > v_at
-                ELSE g.term_epoch = h.claim_epoch AND r.term_expires_at > v_at
-            END
-    ), settled AS (
-        UPDATE election.job AS j SET
-            state = a.new_state,
-            attempts = j.attempts - (a.outcome = 'released')::integer,
-            available_at = CASE
-                WHEN a.new_state <> 'queued' THEN j.available_at
-                WHEN a.outcome = 'released' THEN v_at
-                ELSE v_at + election.retry_after(j.attempts, a.retry_backoff)
-            END,
-            finished_at = CASE WHEN a.new_state <> 'queued' THEN v_at END,
-            result = CASE
-                WHEN a.outcome = 'succeeded' OR (
-                    a.outcome = 'failed' AND NOT (a.retry AND a.attempts < a.max_attempts)
-                ) THEN a.new_result
-                ELSE j.result
-            END,
-            error = CASE a.outcome
-                WHEN 'succeeded' THEN NULL
-                WHEN 'failed' THEN a.new_error
-                ELSE j.error
-            END,
-            settled_token = a.token,
-            settled_outcome = a.outcome
-        FROM allowed AS a WHERE j.group_id = a.group_id AND j.seq = a.seq
-        RETURNING a.place, j.*
-    )
-    SELECT s.place,
-        s.seq, s.id, s.group_id, s.runner_id, s.kind, s.payload, s.priority,
-        s.max_attempts, s.created_at, s.state, s.attempts,
-        s.available_at, s.started_at, s.finished_at, s.claimed_by,
-        s.epoch, s.cancel_requested, s.result, s.error
-    FROM settled AS s;
+        END,
+        available_at = CASE
+            WHEN a.outcome = 'succeeded' OR j.cancel_requested THEN j.available_at
+            WHEN a.outcome = 'released' THEN v_at
+            WHEN a.retry AND j.attempts < j.max_attempts
+            THEN v_at + election.retry_after(j.attempts, g.retry_backoff)
+            ELSE j.available_at
+        END,
+        finished_at = CASE
+            WHEN a.outcome = 'succeeded' OR j.cancel_requested THEN v_at
+            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN NULL
+            ELSE v_at
+        END,
+        result = CASE
+            WHEN a.outcome = 'succeeded' THEN a.result
+            WHEN a.outcome = 'failed' AND NOT (a.retry AND j.attempts < j.max_attempts)
+            THEN a.result
+            ELSE j.result
+        END,
+        error = CASE a.outcome
+            WHEN 'succeeded' THEN NULL
+            WHEN 'failed' THEN a.error
+            ELSE j.error
+        END,
+        settled_token = a.token,
+        settled_outcome = a.outcome
+    FROM unnest(v_rows, p_tokens, p_outcomes, p_results, p_errors, p_retries)
+            WITH ORDINALITY AS a(row, token, outcome, result, error, retry, place),
+        election.runner_group AS g, election.runner AS r
+    WHERE j.ctid = a.row AND j.claim_token = a.token AND coalesce(j.state, '') = 'running'
+        AND g.id = j.group_id AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
+        AND CASE
+            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
+            ELSE g.term_epoch = j.claim_epoch AND r.term_expires_at > v_at
+        END
+    RETURNING a.place,
+        j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
+        j.max_attempts, j.created_at, j.state, j.attempts,
+        j.available_at, j.started_at, j.finished_at, j.claimed_by,
+        j.epoch, j.cancel_requested, j.result, j.error;
 END $$;
 
 -- Cancels a job: at once if it is queued; a running one's holder is asked to stop.

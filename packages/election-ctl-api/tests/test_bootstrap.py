@@ -5,6 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
+import anyio
 import pytest
 
 from election_core import TokenKind
@@ -42,6 +43,25 @@ async def test_a_start_without_the_file_makes_another(tmp_path: Path) -> None:
     (tmp_path / "operator-token").unlink()
 
     assert await bootstrap_operator_token(store, tmp_path) not in (None, first)
+
+
+async def test_of_several_that_start_at_once_one_makes_it(tmp_path: Path) -> None:
+    """The secret that is told is the one that is kept, and no other token is left."""
+    store = MemoryStore()
+    told: list[str | None] = []
+
+    async def start() -> None:
+        told.append(await bootstrap_operator_token(store, tmp_path))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(3):
+            tasks.start_soon(start)
+
+    (secret,) = [each for each in told if each is not None]
+    assert (tmp_path / "operator-token").read_text() == f"{secret}\n"
+    (token,) = (await store.tokens()).items
+    assert await store.find_token(digest_of(secret)) == token
+    assert _inside(tmp_path) == [tmp_path / "operator-token"]
 
 
 async def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

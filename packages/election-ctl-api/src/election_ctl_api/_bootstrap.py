@@ -18,12 +18,15 @@ OPERATOR_TOKEN_FILE = "operator-token"  # noqa: S105 - the name of a file
 async def bootstrap_operator_token(store: ControlStore, state_dir: str | Path) -> str | None:
     """Make an operator token if a folder holds none, and keep it there, readable by its owner only.
 
+    Of several that start on one folder at once, one makes it.
+
     Args:
         store: Where the token is to be good.
         state_dir: The folder; the file is ``operator-token``.
 
     Returns:
-        The fresh secret, to be shown once; ``None`` if the file was there already.
+        The fresh secret, to be shown once; ``None`` if the file was there already, or another was
+        faster.
 
     Raises:
         OSError: The file cannot be written.
@@ -31,15 +34,21 @@ async def bootstrap_operator_token(store: ControlStore, state_dir: str | Path) -
     path = Path(state_dir) / OPERATOR_TOKEN_FILE
     if path.exists():
         return None
+    if path.is_symlink():  # to nothing
+        path.unlink()
     secret, token = mint_token(TokenKind.OPERATOR)
     # The store first: a crash in between leaves a token that nobody knows, not a useless file.
     await store.add_token(token, ttl=None)
-    _write(path, f"{secret}\n")
+    try:
+        _write(path, f"{secret}\n")
+    except FileExistsError:
+        await store.revoke_token(token.token.id)
+        return None
     return secret
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all, for its owner's eyes only."""
+    """Write a new file whole or not at all, for its owner's eyes only."""
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
@@ -47,10 +56,9 @@ def _write(path: Path, text: str) -> None:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        draft.rename(path)
-    except BaseException:
+        os.link(draft, path)  # unlike a rename it replaces nothing, whoever was faster
+    finally:
         draft.unlink(missing_ok=True)
-        raise
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import timedelta
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
 from election_core import SchemaMismatch, Unavailable
+from election_sqlite._errors import mapped
 
 __all__ = [
     "APPLICATION_ID",
@@ -20,6 +23,7 @@ __all__ = [
     "configure",
     "connect",
     "migrate",
+    "schema_version",
 ]
 
 APPLICATION_ID = 0x456C6374
@@ -29,6 +33,7 @@ SETTINGS = ("PRAGMA synchronous=FULL", "PRAGMA foreign_keys=ON")
 """What every connection sets that writes; the write-ahead log is a property of the file."""
 
 _OLDEST_SQLITE = (3, 37, 0)
+_PATIENCE = timedelta(seconds=5)
 
 
 @cache
@@ -87,6 +92,23 @@ def check(connection: sqlite3.Connection, path: Path) -> int:
             " (to have your own tables beside the store's, let the store make the file first)"
         )
     return 0
+
+
+def schema_version(database: str | os.PathLike[str]) -> int:
+    """The version of the schema in a file, 0 if it is missing or empty; changes nothing.
+
+    Args:
+        database: The database, which a process may have open.
+
+    Raises:
+        SchemaMismatch: It is of a newer version, or not an election database.
+        Unavailable: It cannot be read.
+    """
+    path = Path(database)
+    if not path.is_file():
+        return 0
+    with mapped(path), closing(connect(path, _PATIENCE)) as connection:
+        return check(connection, path)
 
 
 def configure(connection: sqlite3.Connection, path: Path) -> None:

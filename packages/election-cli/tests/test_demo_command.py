@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from election_cli._exits import ExitCode
+from election_cli._stores import PostgresDatabase, SqliteFile
 from election_cli.demo import _performance, command
 from election_cli.demo._audit import Findings
 from election_cli.demo._evidence import TermRecord
@@ -136,11 +137,29 @@ def test_another_store_can_be_chosen(stagehand: Stagehand, tmp_path: Path) -> No
     demo("--store", f"sqlite:///{tmp_path}/with%20space.db")
 
     (performance,) = stagehand.given
-    assert performance.database == tmp_path / "with space.db"
-    assert performance.store_url == f"sqlite:///{tmp_path}/with%20space.db"
+    assert performance.store == SqliteFile(tmp_path / "with space.db")
+    assert performance.server_environment == {
+        "ELECTION_STORE": f"sqlite:///{tmp_path}/with%20space.db"
+    }
 
 
-@pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:///", "postgresql://host/name"])
+def test_a_database_of_postgres_can_be_chosen(
+    stagehand: Stagehand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server learns of it, and of the way around a pooler, where `ps` shows nothing."""
+    monkeypatch.setenv("ELECTION_DIRECT_STORE", "postgresql://u:sesame@direct/name")
+
+    demo("--store", "postgresql://u:sesame@host/name")
+
+    (performance,) = stagehand.given
+    assert isinstance(performance.store, PostgresDatabase)
+    assert performance.server_environment == {
+        "ELECTION_STORE": "postgresql://u:sesame@host/name",
+        "ELECTION_DIRECT_STORE": "postgresql://u:sesame@direct/name",
+    }
+
+
+@pytest.mark.parametrize("url", ["mysql://host/name", "sqlite:///"])
 def test_an_unknown_store_is_refused(stagehand: Stagehand, url: str) -> None:
     """A store that this version has no adapter for is refused before anything is started."""
     result = demo("--store", url)

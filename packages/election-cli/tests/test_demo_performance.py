@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from election_cli._stores import SqliteFile
 from election_cli.demo import _performance
 from election_cli.demo._evidence import Evidence
 from election_cli.demo._performance import Performance, perform, refusals
@@ -29,7 +30,8 @@ election_refusals_created{code="stale-claim"} 1.7e+09
 
 def given(folder: Path, database: Path | None = None) -> Report:
     """How a performance went."""
-    performance = Performance(folder=folder, database=database or folder / "election.db")
+    store = SqliteFile(database or folder / "election.db")
+    performance = Performance(folder=folder, store=store)
     return perform(performance, Timeline(Console(file=io.StringIO())))
 
 

@@ -18,6 +18,7 @@ from election_cli._main import _COMMANDS, cli
 
 NAMES = [
     "serve",
+    "migrate",
     "groups",
     "runners",
     "leader",

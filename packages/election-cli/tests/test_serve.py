@@ -18,7 +18,7 @@ from command_world import DEADLINE, Run, environment, read_line, serve, start
 from election_cli._config import Settings
 from election_cli._exits import CommandError, ExitCode
 from election_cli._serve import Address, read_address
-from election_cli._stores import database_path
+from election_cli._stores import PostgresDatabase, SqliteFile, find_store
 
 
 def test_the_first_start_makes_a_token_and_prints_it_once(tmp_path: Path, run: Run) -> None:
@@ -178,8 +178,14 @@ def test_a_taken_port_is_told(tmp_path: Path, run: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("--store=postgresql://u:sesame@h/d",), ExitCode.USAGE, "ships no Postgres adapter"),
         (("--store=mysql://h/d",), ExitCode.USAGE, "write sqlite:///PATH"),
+        (("--store=postgresql+asyncpg://u:sesame@h/d",), ExitCode.USAGE, "write sqlite:///PATH"),
+        (("--store=postgresql://[",), ExitCode.USAGE, "the URL is malformed"),
+        (
+            ("--store=postgresql://h/d", "--direct-store=sqlite:///x"),
+            ExitCode.USAGE,
+            "--direct-store is no store that is known; write postgresql://",
+        ),
         (("--store=sqlite:///",), ExitCode.USAGE, "write sqlite:///PATH"),
         (("--store=sqlite:////missing/folder/x.db",), ExitCode.UNAVAILABLE, "create /missing"),
         (("--listen=7700",), ExitCode.USAGE, "HOST:PORT is wanted"),
@@ -257,10 +263,51 @@ def test_stores_are_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.chdir(tmp_path)
 
     def path(**variables: str) -> Path:
-        return database_path(Settings(environ=variables))
+        location = find_store(Settings(environ=variables))
+        assert isinstance(location, SqliteFile)
+        return location.path
 
     assert path(ELECTION_STORE="sqlite:///a%20b.db") == tmp_path / "a b.db"
     assert path(ELECTION_STORE="sqlite:////srv/a.db") == Path("/srv/a.db")
     assert path(ELECTION_STATE_DIR=str(tmp_path)) == tmp_path / "election.db"
     with pytest.raises(CommandError, match="ELECTION_STORE"):
-        path(ELECTION_STORE="postgres://h/d")
+        path(ELECTION_STORE="mysql://h/d")
+
+
+def test_stores_are_databases_of_postgres(capsys: pytest.CaptureFixture[str]) -> None:
+    """Either scheme is one; what people see of it holds no password, wherever that stands."""
+    variables = {
+        "ELECTION_STORE": "postgres://ann:sesame@h/d?password=barley",
+        "ELECTION_DIRECT_STORE": "postgresql://ann:sesame@direct/d",
+    }
+    location = find_store(Settings(environ=variables))
+
+    assert location == PostgresDatabase(
+        "postgres://ann:sesame@h/d?password=barley", "postgresql://ann:sesame@direct/d"
+    )
+    assert location.url == location.shown == "postgres://ann@h/d"
+    assert "sesame" not in repr(location)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://ann:sesame@h/d", "postgresql://ann@h/d?password=sesame"]
+)
+def test_a_password_that_others_can_see_is_warned_of(
+    url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line everybody sees it, in a file that is open everybody who reads it."""
+    file = tmp_path / "config.toml"
+    file.write_text(f'store = "{url}"')
+    file.chmod(0o600)
+    find_store(Settings(environ={}, config=file))
+    assert capsys.readouterr().err == ""
+
+    file.chmod(0o644)
+    find_store(Settings(environ={}, config=file))
+    assert f"others may read the password in {file}; chmod 600 it" in capsys.readouterr().err
+
+    find_store(Settings({"store": url}, environ={}, config=file))
+    told = capsys.readouterr().err
+    assert "every user of this machine can see the password in --store" in told
+    assert "sesame" not in told

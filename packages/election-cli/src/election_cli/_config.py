@@ -40,8 +40,9 @@ KEYS: Final = {
     "token_file": "a file that holds the bearer token",
     "group": "the group that is meant when none is named",
     "owner": "who taints and pins",
-    "state_dir": "where the server keeps its database and the operator's token",
-    "store": "the server's store, as sqlite:///PATH",
+    "state_dir": "where the server keeps the operator's token, and an SQLite database",
+    "store": "the server's store, as sqlite:///PATH or postgresql://USER@HOST/DATABASE",
+    "direct_store": "a URL of the same Postgres database that leads around a pooler, for LISTEN",
     "listen": "where the server listens, as HOST:PORT",
 }
 """What may be set in the environment, as ``ELECTION_`` and the name, and in the file."""

@@ -20,7 +20,8 @@ __all__ = ["cli", "main"]
 _SECTIONS: Final = {
     "Server": {
         "serve": ("election_cli._serve:serve", "Run a control plane."),
-        "backup": ("election_cli._backup:backup", "Copy the database, also of a running server."),
+        "migrate": ("election_cli._migrate:migrate", "Prepare a Postgres database, or update it."),
+        "backup": ("election_cli._backup:backup", "Copy an SQLite database, also of a server."),
         "restore": ("election_cli._backup:restore", "Put a backup in place of the database."),
         "demo": ("election_cli.demo:command", "Show it work: real processes, killed and frozen."),
     },
@@ -85,10 +86,10 @@ class _Commands(click.Group):
             formatter.write_text(
                 "A flag, else a variable (ELECTION_URL, ELECTION_TOKEN, ELECTION_TOKEN_FILE, "
                 "ELECTION_GROUP, ELECTION_OWNER, ELECTION_STATE_DIR, ELECTION_STORE, "
-                "ELECTION_LISTEN), else the key of that name (url, token, …) in the file "
-                "election/config.toml of your configuration directory. Without a token the one "
-                "that `election serve` keeps in its state directory is used, for a server on this "
-                "machine."
+                "ELECTION_DIRECT_STORE, ELECTION_LISTEN), else the key of that name (url, token, "
+                "…) in the file election/config.toml of your configuration directory. Without a "
+                "token the one that `election serve` keeps in its state directory is used, for a "
+                "server on this machine."
             )
         with formatter.section("Completion"):
             formatter.write_text(

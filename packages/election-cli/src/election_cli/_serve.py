@@ -16,15 +16,22 @@ from attrs import frozen
 from election_cli._config import DEFAULT_LISTEN, OPERATOR_TOKEN, Settings
 from election_cli._exits import CommandError, ExitCode, failure
 from election_cli._output import print_line
-from election_cli._stores import database_path, make_state_dir
+from election_cli._stores import (
+    DIRECT_HELP,
+    STORE_HELP,
+    StoreLocation,
+    find_store,
+    make_state_dir,
+    open_store,
+)
 from election_core import ElectionError
 from election_ctl_api import (
+    ControlStore,
     bootstrap_operator_token,
     configure_logging,
     plain_listening_warning,
 )
 from election_ctl_api import serve as serve_api
-from election_sqlite import SqliteStore
 
 __all__ = ["Address", "read_address", "serve"]
 
@@ -64,13 +71,14 @@ def read_address(text: str) -> Address:
 
 
 @click.command()
-@click.option("--state-dir", metavar="DIR", help="Where the database and the token are kept.")
+@click.option("--state-dir", metavar="DIR", help="Where the token and an SQLite database are.")
 @click.option(
     "--listen",
     metavar="HOST:PORT",
     help=f"Where to listen; port 0 takes a free one.  [default: {DEFAULT_LISTEN}]",
 )
-@click.option("--store", metavar="URL", help="sqlite:///PATH.  [default: DIR/election.db]")
+@click.option("--store", metavar="URL", help=STORE_HELP)
+@click.option("--direct-store", metavar="URL", help=DIRECT_HELP)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
@@ -96,6 +104,7 @@ def serve(
     state_dir: str | None,
     listen: str | None,
     store: str | None,
+    direct_store: str | None,
     log_level: str,
     log_format: str,
     config: Path | None,
@@ -103,38 +112,46 @@ def serve(
 ) -> None:
     """Run a control plane until SIGTERM or Ctrl-C.
 
+    With a Postgres database as its store, which `election migrate` prepares, any number of them may
+    run at once. An SQLite file has one server at a time.
+
     Once it accepts connections it prints where, on standard output. A start whose state directory
     holds no operator-token makes one, prints it this once and keeps it there, readable by its
     owner only. The directory is that of --state-dir, else ELECTION_STATE_DIR, else the key
     state_dir, else election in your directory for state.
     """
-    flags = {"state_dir": state_dir, "listen": listen, "store": store}
+    flags = {
+        "state_dir": state_dir,
+        "listen": listen,
+        "store": store,
+        "direct_store": direct_store,
+    }
     settings = Settings(flags, config=config)
     address = read_address(settings.get("listen") or DEFAULT_LISTEN)
-    database = database_path(settings)
+    location = find_store(settings)
     folder = make_state_dir(settings.state_dir)
     configure_logging(as_json=log_format == "json", level=log_level)
     if (warning := plain_listening_warning(address.host)) is not None:
         click.echo(f"Warning: {warning}", err=True)
     try:
-        asyncio.run(_serve(address, database, folder, as_json=as_json))
+        asyncio.run(_serve(address, location, folder, as_json=as_json))
     except ElectionError as error:
         raise failure(error) from error
     except OSError as error:
         raise _cannot_listen(address, error) from error
 
 
-async def _serve(address: Address, database: Path, folder: Path, *, as_json: bool) -> None:
+async def _serve(address: Address, location: StoreLocation, folder: Path, *, as_json: bool) -> None:
     stop = anyio.Event()
     loop = asyncio.get_running_loop()
     # From here on, not only once it listens: a start that is told to end ends well, too.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with SqliteStore.open(database) as store:
+    async with open_store(location) as store:
         secret = await _operator_token(store, folder)
 
         def announce(host: str, port: int) -> None:
-            _announce(Address(host, port).url, database, folder, secret, as_json=as_json)
+            _announce(Address(host, port).url, location, folder, secret, as_json=as_json)
 
         await serve_api(
             store,
@@ -146,7 +163,7 @@ async def _serve(address: Address, database: Path, folder: Path, *, as_json: boo
         )
 
 
-async def _operator_token(store: SqliteStore, folder: Path) -> str | None:
+async def _operator_token(store: ControlStore, folder: Path) -> str | None:
     """The token that this start made; ``None`` if there was one."""
     path = folder / OPERATOR_TOKEN
     try:
@@ -168,13 +185,15 @@ async def _operator_token(store: SqliteStore, folder: Path) -> str | None:
         ) from error
 
 
-def _announce(url: str, database: Path, folder: Path, secret: str | None, *, as_json: bool) -> None:
+def _announce(
+    url: str, location: StoreLocation, folder: Path, secret: str | None, *, as_json: bool
+) -> None:
     path = folder / OPERATOR_TOKEN
     if as_json:
         print_line(
             {
                 "url": url,
-                "store": f"sqlite:///{database}",
+                "store": location.url,
                 "token_file": str(path),
                 "operator_token": secret,
             }
@@ -182,7 +201,7 @@ def _announce(url: str, database: Path, folder: Path, secret: str | None, *, as_
         return
     if secret is not None:
         click.echo(f"operator token, shown this once and kept in {path}:\n{secret}")
-    click.echo(f"election listens on {url}, with its data in {database}")
+    click.echo(f"election listens on {url}, with its data in {location.shown}")
 
 
 def _cannot_listen(address: Address, error: OSError) -> CommandError:

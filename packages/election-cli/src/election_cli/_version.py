@@ -11,7 +11,14 @@ from election_cli._output import print_facts, print_json
 
 __all__ = ["version"]
 
-_PACKAGES = ("election-cli", "election-core", "election-ctl-api", "election-sdk", "election-sqlite")
+_PACKAGES = (
+    "election-cli",
+    "election-core",
+    "election-ctl-api",
+    "election-postgres",
+    "election-sdk",
+    "election-sqlite",
+)
 
 
 @click.command()

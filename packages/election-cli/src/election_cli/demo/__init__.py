@@ -19,7 +19,7 @@ import click
 from election_cli._config import Settings
 from election_cli._exits import ExitCode
 from election_cli._output import print_json
-from election_cli._stores import database_path
+from election_cli._stores import SqliteFile, find_store
 
 __all__ = ["command"]
 
@@ -32,12 +32,16 @@ __all__ = ["command"]
 @click.option(
     "--store",
     metavar="URL",
-    help="Use this store, as sqlite:///PATH, instead of a file in a temporary folder.",
+    help="Use this store, as sqlite:///PATH or postgresql://USER@HOST/DATABASE, instead of a file "
+    "in a temporary folder.",
 )
 def command(*, as_json: bool, keep: bool, store: str | None) -> int:
     """Start a server and three runners, kill, taint and freeze them, and check what is promised.
 
     Takes about half a minute. Exits with 1 if a promise was broken, and says which.
+
+    In a store that you name it makes a group of its own, which stays there for you to look at, and
+    touches no other. A Postgres database has to be prepared with `election migrate`.
     """
     from rich.console import Console
 
@@ -49,10 +53,12 @@ def command(*, as_json: bool, keep: bool, store: str | None) -> int:
     if as_json:
         console = Console(stderr=True, highlight=False, quiet=not sys.stderr.isatty())
     with _folder(keep=keep) as folder:
-        database = (
-            folder / "election.db" if store is None else database_path(Settings({"store": store}))
+        location = (
+            SqliteFile(folder / "election.db")
+            if store is None
+            else find_store(Settings({"store": store}))
         )
-        performance = Performance(folder=folder, database=database)
+        performance = Performance(folder=folder, store=location)
         report = perform(performance, Timeline(console))
     if as_json:
         print_json(report.as_json())

@@ -22,8 +22,8 @@ from election_core import Job, JobState, Kind
 __all__ = ["Findings", "audit"]
 
 CLOCK_SLACK = timedelta(milliseconds=20)
-"""How far the store's clock, which counts elapsed time from its start, and the wall clock of the
-journals may drift apart within a minute while the system slews the latter."""
+"""How far the store's clock and that of the journals may drift apart within a minute, while the
+system slews one of them."""
 
 
 @frozen(kw_only=True)

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from election_cli.demo._journal import Execution
+from election_cli.demo._journal import Execution, now
 from election_core import Event, EventKind, Job, JobState, Page, RunnerInfo
+from election_core.ports import Store
 
-__all__ = ["Evidence", "Source", "TermRecord", "collect", "terms_of"]
+__all__ = ["Evidence", "Source", "TermRecord", "collect", "in_store_time", "terms_of"]
 
 _JOBS_A_PAGE = 500
+_LOOKS_AT_THE_CLOCK = 5
 
 
 class Source(Protocol):
@@ -96,6 +98,30 @@ async def collect(
     return Evidence(
         enqueued=enqueued, jobs=jobs, terms=terms_of(events, names), executions=executions
     )
+
+
+async def in_store_time(
+    store: Store, group_id: str, executions: Iterable[Execution]
+) -> list[Execution]:
+    """Executions with the times that a store on another machine had then.
+
+    The quickest of a few looks at its clock says how far it is ahead, to half of what that took.
+    """
+    looks = []
+    for _ in range(_LOOKS_AT_THE_CLOCK):
+        before = now()
+        at = (await store.load(group_id)).at
+        took = now() - before
+        looks.append((took, at - (before + took / 2)))
+    _, ahead = min(looks)
+    return [
+        evolve(
+            each,
+            started_at=each.started_at + ahead,
+            ended_at=None if each.ended_at is None else each.ended_at + ahead,
+        )
+        for each in executions
+    ]
 
 
 def terms_of(events: Iterable[Event], names: Mapping[str, str]) -> list[TermRecord]:

@@ -39,7 +39,7 @@ class Entry:
     """One line of a journal."""
 
     at: datetime
-    """By the wall clock of the machine, on which the store's clock runs too."""
+    """By the wall clock of the machine."""
     what: What
     runner_id: str
     process: str

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
 import signal
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from urllib.parse import quote
 
 import anyio
 from attrs import evolve, field, frozen
 
+from election_cli._stores import PostgresDatabase, SqliteFile, StoreLocation, open_store
 from election_cli.demo._audit import Findings, audit
-from election_cli.demo._evidence import Evidence, collect
+from election_cli.demo._evidence import Evidence, collect, in_store_time
 from election_cli.demo._journal import Journals
 from election_cli.demo._processes import Child, Processes, StartError, first_line
 from election_cli.demo._report import Report
@@ -22,8 +25,8 @@ from election_cli.demo._script import LEASE_SECONDS, play
 from election_cli.demo._stage import BrokenPromise, Stage
 from election_cli.demo._timeline import Timeline
 from election_core import ElectionError
+from election_ctl_api import OPERATOR_TOKEN_FILE
 from election_sdk import Client
-from election_sqlite import SqliteStore
 
 __all__ = ["Performance", "perform", "refusals"]
 
@@ -35,6 +38,7 @@ _SERVER_START_LIMIT = 20.0
 _METRICS_LIMIT = 2.0
 _SERVER_STOP_LIMIT = 5.0
 _AUDIT_LIMIT = 3.0
+_FAREWELL_LIMIT = 3.0
 _REFUSAL = re.compile(r'^election_refusals_total\{code="([^"]+)"\} (\S+)$', re.MULTILINE)
 
 
@@ -43,17 +47,27 @@ class Performance:
     """Where one is given.
 
     Attributes:
-        folder: For the database, the state files, the journals and what the processes write.
-        database: The SQLite file.
+        folder: For the state files, the journals and what the processes write.
+        store: Where the server keeps everything else.
     """
 
     folder: Path
-    database: Path
+    store: StoreLocation
 
     @property
-    def store_url(self) -> str:
-        """The store as the server is told."""
-        return f"sqlite:///{quote(os.fspath(self.database))}"
+    def server_environment(self) -> Mapping[str, str]:
+        """How the server is told of the store: not where `ps` shows it."""
+        match self.store:
+            case SqliteFile():
+                return {"ELECTION_STORE": self.store.url}
+            case PostgresDatabase(dsn=dsn, listen_dsn=listen_dsn):
+                direct = {} if listen_dsn is None else {"ELECTION_DIRECT_STORE": listen_dsn}
+                return {"ELECTION_STORE": dsn, **direct}
+
+    @property
+    def token(self) -> Path:
+        """Where the server keeps the operator's token."""
+        return self.folder / "server" / OPERATOR_TOKEN_FILE
 
 
 def perform(performance: Performance, timeline: Timeline) -> Report:
@@ -87,6 +101,17 @@ class _Notes:
 
 
 async def _perform(performance: Performance, processes: Processes, timeline: Timeline) -> Report:
+    try:
+        return await _played_and_audited(performance, processes, timeline)
+    finally:
+        processes.kill_all()
+        with anyio.move_on_after(_FAREWELL_LIMIT, shield=True):
+            await _revoke_token(performance)
+
+
+async def _played_and_audited(
+    performance: Performance, processes: Processes, timeline: Timeline
+) -> Report:
     group = f"demo-{secrets.token_hex(4)}"
     notes = _Notes()
     server = _start_server(performance, processes)
@@ -149,9 +174,9 @@ def _start_server(performance: Performance, processes: Processes) -> Child:
         "server",
         [
             *("election_cli", "serve", "--listen", "127.0.0.1:0"),
-            *("--state-dir", os.fspath(performance.folder / "server")),
-            *("--store", performance.store_url),
+            *("--state-dir", os.fspath(performance.token.parent)),
         ],
+        environment=performance.server_environment,
     )
 
 
@@ -161,8 +186,7 @@ async def _address_and_token(performance: Performance, server: Child) -> tuple[s
     found = re.search(r"http://[\w.\[\]:]+", line)
     if found is None:
         raise StartError(f"the server told no address in {line!r}")
-    token = performance.folder / "server" / "operator-token"
-    return found[0].rstrip(".:"), token.read_text(encoding="utf-8").strip()
+    return found[0].rstrip(".:"), performance.token.read_text(encoding="utf-8").strip()
 
 
 async def _evidence(performance: Performance, group: str, notes: _Notes) -> Evidence | None:
@@ -171,12 +195,12 @@ async def _evidence(performance: Performance, group: str, notes: _Notes) -> Evid
         return None
     try:
         with anyio.fail_after(_AUDIT_LIMIT):
-            async with SqliteStore.open(performance.database) as store:
+            async with open_store(performance.store) as store:
+                executions = Journals(performance.folder).executions()
+                if isinstance(performance.store, PostgresDatabase):
+                    executions = await in_store_time(store, group, executions)
                 evidence = await collect(
-                    store,
-                    group,
-                    enqueued=notes.enqueued,
-                    executions=Journals(performance.folder).executions(),
+                    store, group, enqueued=notes.enqueued, executions=executions
                 )
     except (ElectionError, TimeoutError) as error:
         notes.broken.append(f"the store could not be read: {str(error) or 'it took too long'}")
@@ -184,6 +208,18 @@ async def _evidence(performance: Performance, group: str, notes: _Notes) -> Evid
     if not notes.broken:
         notes.broken.extend(_too_little(evidence))
     return evolve(evidence, complete=not notes.broken)
+
+
+async def _revoke_token(performance: Performance) -> None:
+    """Leave no token that nobody knows in a database that stays."""
+    if isinstance(performance.store, SqliteFile) or not performance.token.exists():
+        return
+    digest = hashlib.sha256(performance.token.read_bytes().strip()).digest()
+    with suppress(ElectionError):
+        async with open_store(performance.store) as store:
+            token = await store.find_token(digest)
+            if token is not None:
+                await store.revoke_token(token.id)
 
 
 def _too_little(evidence: Evidence) -> list[str]:

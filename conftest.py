@@ -52,8 +52,21 @@ def page_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def page_database(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A database for each page that asks the environment for one."""
+    if "DATABASE_URL" not in request.path.read_text(encoding="utf-8"):
+        yield
+        return
+    postgres = request.getfixturevalue("postgres")
+    os.environ["DATABASE_URL"] = dsn = postgres.create_database()
+    yield
+    del os.environ["DATABASE_URL"]
+    postgres.drop(dsn)
+
+
 pytest_collect_file = Sybil(
     parsers=[PythonCodeBlockParser(), SkipParser()],
     patterns=["README.md", "docs/**/*.md", "docs/*.md", "packages/*/README.md"],
-    fixtures=["page_folder"],
+    fixtures=["page_folder", "page_database"],
 ).pytest()

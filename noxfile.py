@@ -4,6 +4,7 @@
 go to the tool: `nox -s tests -- packages/election-core -k handover`.
 """
 
+import os
 import shutil
 from pathlib import Path
 
@@ -23,6 +24,10 @@ IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory/*,*/election_core
 # As many files run at once as there are processors; the blocks of a page and the tests of a file
 # stay together, for they may share a server.
 PARALLEL = ["--numprocesses=auto", "--dist=loadfile"]
+
+# What runs on other versions of Postgres as well.
+POSTGRES_TESTS = ["packages/election-postgres/tests", "packages/election-cli/tests/test_migrate.py"]
+POSTGRES_GLOBS = ["packages/*/tests/test_*postgres*.py", "tests/e2e/test_*postgres*.py"]
 
 
 def _sync(session: nox.Session, *options: str) -> None:
@@ -93,7 +98,9 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "--ignore=tests/e2e", *PARALLEL)
+    session.run(
+        "coverage", "run", "-m", "pytest", "--ignore=tests/e2e", "--ignore=tests/pooler", *PARALLEL
+    )
     session.run("coverage", "combine", "--quiet")
     session.log("The pure part of the core: every branch")
     session.run(
@@ -124,6 +131,21 @@ def e2e(session: nox.Session) -> None:
     """Real processes on real sockets and files, killed and frozen for real."""
     _sync(session, "--all-packages", "--group=test")
     session.run("pytest", *(session.posargs or ["tests/e2e", *PARALLEL]))
+
+
+@nox.session(default=False)
+def tests_postgres(session: nox.Session) -> None:
+    """Postgres from the folder in ELECTION_TEST_POSTGRES_BIN, and behind pgbouncer.
+
+    The other sessions use the Postgres of a wheel. What is missing fails, nothing is skipped.
+    """
+    if not os.environ.get("ELECTION_TEST_POSTGRES_BIN"):
+        session.error("set ELECTION_TEST_POSTGRES_BIN, as to /usr/lib/postgresql/15/bin")
+    _sync(session, "--all-packages", "--group=test")
+    found = {path.relative_to(ROOT) for pattern in POSTGRES_GLOBS for path in ROOT.glob(pattern)}
+    others = sorted(str(path) for path in found if path.parts[1] != "election-postgres")
+    tests = [*POSTGRES_TESTS, *others, "tests/pooler"]
+    session.run("pytest", *(session.posargs or [*tests, *PARALLEL]))
 
 
 @nox.session(default=False)

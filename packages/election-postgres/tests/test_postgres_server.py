@@ -15,7 +15,6 @@ import psutil
 import pytest
 
 from guarded_process import DEADLINE, free_port
-from pgbouncer import PgBouncer
 from postgres_fixtures import StartPostgres
 from postgres_server import Databases, PostgresServer, programs
 from process_guard import family, living
@@ -210,21 +209,6 @@ def test_a_backup_is_restored_as_often_as_wanted(server: PostgresServer) -> None
     for _ in range(2):
         with server.restored(backup) as old:
             assert old.value(REACHES, database="restored") == 0
-
-
-# The pooler.
-
-
-def test_a_pooler_changes_servers_between_transactions(server: PostgresServer) -> None:
-    """Clients share connections, and a pooler that was killed comes back."""
-    server.create_database("pooled")
-    with PgBouncer(server, size=1) as pooler:
-        dsn = pooler.dsn(server.dsn("pooled"))
-        first = Databases(dsn).value("SELECT pg_backend_pid()")
-        assert Databases(dsn).value("SELECT pg_backend_pid()") == first
-
-        pooler.restart()
-        assert Databases(dsn).value("SELECT current_database()") == "pooled"
 
 
 # Nothing is left.

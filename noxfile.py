@@ -89,7 +89,7 @@ def imports(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Everything but the end-to-end tests, with coverage of branches.
+    """Everything that Python and pip suffice for but end to end, with coverage of branches.
 
     With arguments, runs only what they say and leaves coverage out.
     """
@@ -98,9 +98,8 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    session.run(
-        "coverage", "run", "-m", "pytest", "--ignore=tests/e2e", "--ignore=tests/pooler", *PARALLEL
-    )
+    elsewhere = ["--ignore=tests/e2e", "--ignore=tests/pooler"]
+    session.run("coverage", "run", "-m", "pytest", *elsewhere, *PARALLEL)
     session.run("coverage", "combine", "--quiet")
     session.log("The pure part of the core: every branch")
     session.run(

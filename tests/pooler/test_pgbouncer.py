@@ -27,7 +27,7 @@ def test_a_pooler_that_was_killed_comes_back(pgbouncer: PgBouncer, empty_databas
     assert clients.value("SELECT 1") == 1
 
     pgbouncer.kill()
-    with pytest.raises(OSError):
+    with pytest.raises(ConnectionRefusedError):
         clients.value("SELECT 1")
     pgbouncer.restart()
 

@@ -97,6 +97,6 @@ class FaultyStore(MemoryStore):
         return await super().prune(limit)
 
     @override
-    async def due(self, limit: int) -> Due:
+    async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
         await self._reach("due")
-        return await super().due(limit)
+        return await super().due(limit, hold=hold)

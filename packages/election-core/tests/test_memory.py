@@ -20,6 +20,7 @@ from election_core import (
     Ended,
     EndedSession,
     Invalid,
+    Job,
     JobOutcome,
     JobSpec,
     JobState,
@@ -37,7 +38,7 @@ from election_core import (
     plan,
 )
 from election_core.memory import MemoryStore
-from election_core.ports import AccessStore, Beat, JobStore, Store, StoredToken
+from election_core.ports import AccessStore, Beat, JobStore, Settle, Store, StoredToken
 from election_world import GROUP, TICK, World, done
 
 WORK = JobSpec(kind="work")
@@ -57,6 +58,13 @@ def claim(world: World, runner_id: str, claim_id: str = "c", *, epoch: int | Non
             tokens=[world.fresh("token")],
         )
     )
+
+
+async def settle(store: MemoryStore, job_id: str, token: str, settlement: Settlement) -> Job:
+    """Settle one claim, which stands."""
+    (answer,) = await store.settle([Settle(job_id=job_id, token=token, settlement=settlement)])
+    assert isinstance(answer, Job)
+    return answer
 
 
 def enqueue(world: World, spec: JobSpec = WORK) -> str:
@@ -377,7 +385,7 @@ def test_a_claim_without_work_tells_when_there_will_be() -> None:
     job_id = enqueue(world)
     (item,) = claim(world, first).items
     failed = Settlement(outcome=JobOutcome.FAILED)
-    done(world.store.settle(job_id, item.claim_token, failed))
+    done(settle(world.store, job_id, item.claim_token, failed))
 
     empty = claim(world, first, "d")
 
@@ -476,7 +484,7 @@ def test_a_claim_is_answered_as_it_was() -> None:
     job_id = enqueue(world)
     once = claim(world, first)
     token = once.items[0].claim_token
-    done(world.store.settle(job_id, token, Settlement(outcome=JobOutcome.RELEASED)))
+    done(settle(world.store, job_id, token, Settlement(outcome=JobOutcome.RELEASED)))
     claim(world, first, "d")
 
     assert claim(world, first).items == once.items
@@ -489,7 +497,7 @@ def test_what_a_claim_was_answered_is_kept_while_its_job_runs() -> None:
     done_soon, runs_long = enqueue(world), enqueue(world)
     (short,) = claim(world, first, "a").items
     (long,) = claim(world, first, "b").items
-    done(world.store.settle(done_soon, short.claim_token, Settlement(outcome=SUCCEEDED)))
+    done(settle(world.store, done_soon, short.claim_token, Settlement(outcome=SUCCEEDED)))
     world.wait(61)
     done(world.store.prune())
 

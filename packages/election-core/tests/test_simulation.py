@@ -38,6 +38,7 @@ from election_core import (
     Untaint,
     standing_of,
 )
+from election_core.ports import Settle
 from election_world import GROUP, World, done
 
 LEASE = 10
@@ -305,7 +306,10 @@ class Simulation(RuleBasedStateMachine):
         def settle() -> None:
             before = done(self.world.store.job(job_id))
             term, leader = self.world.term, self.world.leader
-            after = done(self.world.store.settle(job_id, token, Settlement(outcome=outcome)))
+            settle = Settle(job_id=job_id, token=token, settlement=Settlement(outcome=outcome))
+            (after,) = done(self.world.store.settle([settle]))
+            if isinstance(after, ElectionError):
+                raise after
             if after != before:
                 assert before.state is JobState.RUNNING
                 assert term is not None, "I3: settled without a leader"

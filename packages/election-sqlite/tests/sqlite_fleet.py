@@ -7,16 +7,19 @@ import secrets
 from election_core import (
     Command,
     Decide,
+    ElectionError,
+    Job,
     JobSpec,
     OpenSession,
     Plan,
     RegisterRunner,
     Settings,
+    Settlement,
     create_group,
     default_policies,
     plan,
 )
-from election_core.ports import Beat, Committed
+from election_core.ports import Beat, Committed, JobStore, Settle
 from election_sqlite import SqliteStore
 
 _POLICIES = default_policies()
@@ -25,6 +28,18 @@ _POLICIES = default_policies()
 def fresh_commit_id() -> str:
     """An id that no commit had, of another process either."""
     return secrets.token_hex(8)
+
+
+async def settle(store: JobStore, job_id: str, token: str, settlement: Settlement) -> Job:
+    """Settle one claim.
+
+    Raises:
+        ElectionError: What it is refused with.
+    """
+    (answer,) = await store.settle([Settle(job_id=job_id, token=token, settlement=settlement)])
+    if isinstance(answer, ElectionError):
+        raise answer
+    return answer
 
 
 class Fleet:

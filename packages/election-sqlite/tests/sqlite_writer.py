@@ -22,7 +22,7 @@ from election_core import (
     Settlement,
 )
 from election_sqlite import SqliteStore
-from sqlite_fleet import Fleet
+from sqlite_fleet import Fleet, settle
 
 
 def tell(*words: object) -> None:
@@ -50,8 +50,8 @@ async def write(path: Path, run: str) -> None:
                 tokens=[f"{job_id}-{place}" for place in range(10)],
             )  # fmt: skip
             for item in claimed.items:
-                await store.settle(
-                    item.job.id, item.claim_token, Settlement(outcome=JobOutcome.SUCCEEDED)
+                await settle(
+                    store, item.job.id, item.claim_token, Settlement(outcome=JobOutcome.SUCCEEDED)
                 )
                 tell("settled", item.job.id)
             await store.mark(timedelta(seconds=1))

@@ -52,6 +52,7 @@ from election_core.memory import MemoryStore
 from election_core.ports import Beat, Beaten, StoredToken
 from election_sqlite import SqliteStore
 from sqlite_clock import NOW, ManualClock
+from sqlite_fleet import settle
 
 T = TypeVar("T")
 _POLICIES = default_policies()
@@ -389,7 +390,7 @@ class Agreement(RuleBasedStateMachine):
         if forget:
             self.held.remove((job_id, token))
         settlement = Settlement(outcome=outcome, result=[1, None], error="broken", retry=retry)
-        self.ask(lambda store: store.settle(job_id, token, settlement))
+        self.ask(lambda store: settle(store, job_id, token, settlement))
         self.ask(lambda store: store.job(job_id))
 
     @precondition(lambda self: self.jobs)

@@ -31,7 +31,7 @@ from election_core import (
 )
 from election_sqlite import SqliteStore
 from sqlite_clock import NOW, ManualClock
-from sqlite_fleet import Fleet
+from sqlite_fleet import Fleet, settle
 
 _DONE = Settlement(outcome=JobOutcome.SUCCEEDED)
 
@@ -94,9 +94,9 @@ async def test_repeated_claim_is_answered_again(fleet: Fleet, clock: ManualClock
     """The same claim gets the same jobs and tokens, whatever became of the jobs since."""
     await fleet.enqueue("one", "two", "three")
     first = await claim(fleet, limit=2)
-    await fleet.store.settle("one", "c-0", Settlement(outcome=JobOutcome.RELEASED))
+    await settle(fleet.store, "one", "c-0", Settlement(outcome=JobOutcome.RELEASED))
     assert ids(await claim(fleet, claim_id="d", limit=1)) == ["one"]
-    await fleet.store.settle("two", "c-1", _DONE)
+    await settle(fleet.store, "two", "c-1", _DONE)
     clock.advance(20)  # even the lease may be over
 
     again = await claim(fleet, limit=2)
@@ -134,7 +134,7 @@ async def test_claim_is_remembered_as_long_as_its_job_runs(
     await store.prune()
     assert (await claim(fleet, limit=1)).items == first.items
 
-    await store.settle("one", "c-0", _DONE)
+    await settle(store, "one", "c-0", _DONE)
     assert (await claim(fleet, limit=1)).items == first.items
     clock.advance(60)
     await store.prune()
@@ -160,7 +160,7 @@ async def test_next_job_is_announced(fleet: Fleet, clock: ManualClock) -> None:
     await fleet.enqueue("job")
     await fleet.enqueue("its", runner_id="b")
     await claim(fleet, limit=1)
-    await fleet.store.settle("job", "c-0", Settlement(outcome=JobOutcome.FAILED))
+    await settle(fleet.store, "job", "c-0", Settlement(outcome=JobOutcome.FAILED))
 
     found = await claim(fleet, claim_id="d")
     assert (found.items, found.next_at) == ((), NOW + timedelta(seconds=1))
@@ -205,12 +205,12 @@ async def test_settlement_counts_once(fleet: Fleet) -> None:
     await fleet.enqueue("job")
     await claim(fleet)
     done = Settlement(outcome=JobOutcome.SUCCEEDED, result={"n": [1, None, "ä"]})
-    first = await fleet.store.settle("job", "c-0", done)
+    first = await settle(fleet.store, "job", "c-0", done)
 
     assert first.result == {"n": [1, None, "ä"]}
-    assert await fleet.store.settle("job", "c-0", done) == first
+    assert await settle(fleet.store, "job", "c-0", done) == first
     with pytest.raises(StaleClaim):
-        await fleet.store.settle("job", "c-0", Settlement(outcome=JobOutcome.FAILED))
+        await settle(fleet.store, "job", "c-0", Settlement(outcome=JobOutcome.FAILED))
     assert await fleet.store.job("job") == first
 
 
@@ -220,25 +220,25 @@ async def test_late_settlement_changes_nothing(fleet: Fleet, clock: ManualClock)
     await claim(fleet)
     clock.advance(15)
     with pytest.raises(LeaseExpired):
-        await fleet.store.settle("job", "c-0", _DONE)
+        await settle(fleet.store, "job", "c-0", _DONE)
     await fleet.beat("b")
     await fleet.decide()
     assert ids(await claim(fleet, "b", "b1", epoch=2, claim_id="d")) == ["job"]
     with pytest.raises(StaleClaim):
-        await fleet.store.settle("job", "c-0", _DONE)
+        await settle(fleet.store, "job", "c-0", _DONE)
 
     job = await fleet.store.job("job")
     assert (job.state, job.attempts, job.claimed_by) == (JobState.RUNNING, 2, "b")
-    await fleet.store.settle("job", "d-0", _DONE)
+    await settle(fleet.store, "job", "d-0", _DONE)
 
 
 async def test_settling_what_is_not_there(fleet: Fleet) -> None:
     """A job that never was, and a token that never was, settle nothing."""
     with pytest.raises(NotFound):
-        await fleet.store.settle("job", "t", _DONE)
+        await settle(fleet.store, "job", "t", _DONE)
     await fleet.enqueue("job")
     with pytest.raises(StaleClaim):
-        await fleet.store.settle("job", "t", _DONE)
+        await settle(fleet.store, "job", "t", _DONE)
 
 
 async def test_result_that_cannot_be_kept(fleet: Fleet) -> None:
@@ -246,10 +246,10 @@ async def test_result_that_cannot_be_kept(fleet: Fleet) -> None:
     await fleet.enqueue("job")
     await claim(fleet)
     with pytest.raises(PayloadTooLarge):
-        await fleet.store.settle(
-            "job", "c-0", Settlement(outcome=JobOutcome.SUCCEEDED, result="x" * 70_000)
+        await settle(
+            fleet.store, "job", "c-0", Settlement(outcome=JobOutcome.SUCCEEDED, result="x" * 70_000)
         )
-    await fleet.store.settle("job", "c-0", _DONE)
+    await settle(fleet.store, "job", "c-0", _DONE)
 
 
 async def test_enqueue_under_a_key(fleet: Fleet) -> None:
@@ -293,12 +293,12 @@ async def test_cancel(fleet: Fleet) -> None:
     await fleet.enqueue("queued", "running", "done")
     assert (await store.cancel("queued")).state is JobState.CANCELLED
     await claim(fleet)
-    await store.settle("done", "c-1", _DONE)
+    await settle(store, "done", "c-1", _DONE)
     assert (await store.cancel("done")).state is JobState.SUCCEEDED
     running = await store.cancel("running")
     assert (running.state, running.cancel_requested) == (JobState.RUNNING, True)
 
-    failed = await store.settle("running", "c-0", Settlement(outcome=JobOutcome.FAILED))
+    failed = await settle(store, "running", "c-0", Settlement(outcome=JobOutcome.FAILED))
     assert failed.state is JobState.CANCELLED
     with pytest.raises(NotFound):
         await store.cancel("never")

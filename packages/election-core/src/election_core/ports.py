@@ -14,13 +14,15 @@ to it before and nothing that was not.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from attrs import frozen
 
 from election_core._changes import Changes, EndedSession
+from election_core._errors import ElectionError
 from election_core._events import Event
 from election_core._jobs import Claimed, Job, JobSpec, JobState, Settlement
 from election_core._state import Mark, Snapshot
@@ -35,8 +37,11 @@ __all__ = [
     "Due",
     "Enqueued",
     "JobStore",
+    "Settle",
+    "SharedStore",
     "Store",
     "StoredToken",
+    "Topic",
 ]
 
 
@@ -81,6 +86,20 @@ class Enqueued:
 
     job: Job
     created: bool
+
+
+@frozen(kw_only=True)
+class Settle:
+    """One settlement."""
+
+    job_id: str
+    token: str
+    """Of the claim that is settled."""
+    settlement: Settlement
+
+
+Topic: TypeAlias = tuple[Literal["runner", "jobs", "events"], str]
+"""What there may be news of: a runner's standing, a group's jobs, a group's history (`*`: all)."""
 
 
 @frozen(kw_only=True)
@@ -161,11 +180,18 @@ class Store(Protocol):
         """The pulse of a session as it is, renewing nothing."""
         ...
 
-    async def due(self, limit: int) -> Due:
+    async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
         """The groups to decide now, at most `limit`, the longest due first.
 
         A group is due when its `look_again_at` has come, and when its term's lease has run out and
         nothing was decided since (`decided_at` is before the end of the lease).
+
+        Args:
+            limit: How many at most; 0 asks for the time alone, and `next_at` need not be known.
+            hold: For how long a group that is answered is answered to nobody else, on the store's
+                clock; until then at most, and no longer than its revision stays as it is. So
+                several electors share the work, and one that dies while it holds a group delays it
+                by no more. `next_at` counts a group that is held at the end of its hold.
         """
         ...
 
@@ -311,17 +337,15 @@ class JobStore(Protocol):
         """
         ...
 
-    async def settle(self, job_id: str, token: str, settlement: Settlement) -> Job:
-        """Settle a claim, in one transaction.
+    async def settle(self, settles: Sequence[Settle]) -> list[Job | ElectionError]:
+        """Settle claims together, in one transaction; the answers are in their order.
 
-        By [`repeats`][election_core.repeats], then
+        Each by [`repeats`][election_core.repeats], then
         [`check_settlement`][election_core.check_settlement], then
-        [`settle_job`][election_core.settle_job].
-
-        Raises:
-            NotFound: The job does not exist.
-            StaleClaim, LeaseExpired: The claim is over, or its lease is.
-            Invalid, PayloadTooLarge: The result cannot be kept.
+        [`settle_job`][election_core.settle_job]. A refusal is the answer to its own settlement, not
+        raised, and spoils no other: `NotFound` (there is no such job), `StaleClaim` and
+        `LeaseExpired` (the claim is over, or its lease is), `Invalid` and `PayloadTooLarge` (the
+        result cannot be kept). Job ids within a call are distinct.
         """
         ...
 
@@ -389,5 +413,32 @@ class AccessStore(Protocol):
 
         Raises:
             NotFound: There is none of that id.
+        """
+        ...
+
+
+@runtime_checkable
+class SharedStore(Protocol):
+    """The one optional capability: a store that other processes may write too.
+
+    Engines on such a store tell each other that there may be news, so that a call that waits on one
+    is woken by a change made through another. It is a wake-up and nothing rests on it: an engine
+    looks again by itself, so what is lost here costs time alone.
+    """
+
+    async def announce(self, topics: Collection[Topic]) -> None:
+        """Tell every other engine on the same store that there may be news of these.
+
+        Best effort. What it tells of has been committed before.
+        """
+        ...
+
+    def changes(self) -> AbstractAsyncContextManager[AsyncIterator[frozenset[Topic] | None]]:
+        """What others announce while the block lasts, none of what this object announced.
+
+        `None` says that some announcements may have been missed.
+
+        Raises:
+            Unavailable: On entering, or on going on: it cannot listen (any more).
         """
         ...

@@ -36,6 +36,8 @@ class Database:
         self._busy_timeout = busy_timeout
         self._time = database.time
         self._inode = database.inode
+        # Which groups an elector has in hand; no other process has the file open.
+        self._held: dict[str, tuple[datetime, int]] = {}
         self._writer = Lane(
             path,
             database.writer,

@@ -15,6 +15,7 @@ from election_core import (
     Claimed,
     ClaimedJob,
     ConflictError,
+    ElectionError,
     Job,
     JobRecord,
     JobSpec,
@@ -22,7 +23,6 @@ from election_core import (
     NotFound,
     SessionCall,
     SessionState,
-    Settlement,
     cancel_job,
     check_claim,
     check_settlement,
@@ -34,7 +34,7 @@ from election_core import (
     repeats,
     settle_job,
 )
-from election_core.ports import Enqueued
+from election_core.ports import Enqueued, Settle
 from election_sqlite._groups import add_job, find_group, find_runner_row, save_job
 from election_sqlite._job_rows import JOB, record_of
 from election_sqlite._lane import Transaction
@@ -186,18 +186,29 @@ def _as_of_then(token: str, job: str, payload: str) -> ClaimedJob:
     return ClaimedJob(job=then, claim_token=token)
 
 
-def settle(transaction: Transaction, job_id: str, token: str, settlement: Settlement) -> Job:
+def settle(transaction: Transaction, settles: Sequence[Settle]) -> list[Job | ElectionError]:
     """See [`settle`][election_core.ports.JobStore.settle]."""
+    answers: list[Job | ElectionError] = []
+    for one in settles:
+        try:
+            answers.append(_settle(transaction, one))
+        except ElectionError as refused:
+            answers.append(refused)
+    return answers
+
+
+def _settle(transaction: Transaction, settle: Settle) -> Job:
+    """Settle one claim; what refuses it has written nothing."""
     connection, at = transaction.connection, transaction.at
-    record = _find(connection, job_id)
-    if repeats(record, token, settlement.outcome):
+    record = _find(connection, settle.job_id)
+    if repeats(record, settle.token, settle.settlement.outcome):
         return record.job
     group, _ = find_group(connection, record.job.group_id)
     claimant = None
     if record.claim is not None:
         claimant = find_runner_row(connection, record.claim.runner_id)
-    check_settlement(record, token, group, claimant, at)
-    settled = settle_job(record, settlement, at=at, backoff=group.settings.retry_backoff)
+    check_settlement(record, settle.token, group, claimant, at)
+    settled = settle_job(record, settle.settlement, at=at, backoff=group.settings.retry_backoff)
     save_job(connection, settled)
     return settled.job
 

@@ -57,12 +57,12 @@ FROM election_runner AS r JOIN election_group AS g ON g.term_runner_id = r.id AN
 WHERE r.held_epoch IS NOT NULL AND {_NOT_DECIDED}
 """
 _DUE = f"""
-SELECT id, min(since) AS since FROM (
+SELECT id, revision, min(since) AS since FROM (
     SELECT * FROM (
-        SELECT id, look_again_at AS since FROM election_group
+        SELECT id, revision, look_again_at AS since FROM election_group
         WHERE look_again_at <= ?1 ORDER BY look_again_at, id LIMIT ?2
     ) UNION ALL SELECT * FROM (
-        SELECT g.id, r.term_expires_at {_TERMS} AND r.term_expires_at <= ?1
+        SELECT g.id, g.revision, r.term_expires_at {_TERMS} AND r.term_expires_at <= ?1
         ORDER BY r.term_expires_at, g.id LIMIT ?2
     )
 ) GROUP BY id ORDER BY since, id LIMIT ?2
@@ -220,12 +220,32 @@ def find_ended(
     return None if row is None else ended_session_of(row)
 
 
-def due(transaction: Transaction, limit: int) -> Due:
-    """See [`due`][election_core.ports.Store.due]."""
-    at = micros(transaction.at)
-    rows = transaction.connection.execute(_DUE, (at, limit)).fetchall()
-    next_at = transaction.connection.execute(_NEXT, (at,)).fetchone()[0]
-    return Due(group_ids=tuple(row[0] for row in rows), next_at=moment(next_at), at=transaction.at)
+def due(
+    transaction: Transaction, limit: int, hold: timedelta, held: dict[str, tuple[datetime, int]]
+) -> Due:
+    """See [`due`][election_core.ports.Store.due].
+
+    Args:
+        transaction: The store's.
+        limit: How many groups at most.
+        hold: How long nobody else is told of them.
+        held: Until when each group is held, and at which revision; noted here.
+    """
+    connection, at = transaction.connection, transaction.at
+    for group_id in [group_id for group_id, (until, _) in held.items() if until <= at]:
+        del held[group_id]
+    rows = connection.execute(_DUE, (micros(at), limit + len(held))).fetchall()
+    found: list[tuple[str, int]] = []
+    next_at = moment(connection.execute(_NEXT, (micros(at),)).fetchone()[0])
+    for group_id, revision, _ in rows:
+        until, seen = held.get(group_id, (at, revision))
+        if until > at and seen == revision:
+            next_at = until if next_at is None else min(next_at, until)
+        else:
+            found.append((group_id, revision))
+    if hold:
+        held.update((group_id, (at + hold, revision)) for group_id, revision in found[:limit])
+    return Due(group_ids=tuple(group_id for group_id, _ in found[:limit]), next_at=next_at, at=at)
 
 
 def mark(transaction: Transaction, tick: timedelta) -> Mark:

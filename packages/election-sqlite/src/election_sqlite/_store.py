@@ -11,6 +11,7 @@ from typing_extensions import override
 from election_core import (
     Changes,
     Claimed,
+    ElectionError,
     EndedSession,
     Event,
     GroupInfo,
@@ -20,7 +21,6 @@ from election_core import (
     Mark,
     Page,
     RunnerInfo,
-    Settlement,
     Snapshot,
     Token,
 )
@@ -33,6 +33,7 @@ from election_core.ports import (
     Due,
     Enqueued,
     JobStore,
+    Settle,
     Store,
     StoredToken,
 )
@@ -85,8 +86,10 @@ class SqliteStore(Database, Store, JobStore, AccessStore):
         )
 
     @override
-    async def due(self, limit: int) -> Due:
-        return await self._reader.run(partial(_renewals.due, limit=limit), Urgency.RENEWAL)
+    async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
+        return await self._reader.run(
+            partial(_renewals.due, limit=limit, hold=hold, held=self._held), Urgency.RENEWAL
+        )
 
     @override
     async def mark(self, tick: timedelta) -> Mark:
@@ -191,10 +194,8 @@ class SqliteStore(Database, Store, JobStore, AccessStore):
         )
 
     @override
-    async def settle(self, job_id: str, token: str, settlement: Settlement) -> Job:
-        return await self._writer.run(
-            partial(_jobs.settle, job_id=job_id, token=token, settlement=settlement)
-        )
+    async def settle(self, settles: Sequence[Settle]) -> list[Job | ElectionError]:
+        return await self._writer.run(partial(_jobs.settle, settles=tuple(settles)))
 
     @override
     async def cancel(self, job_id: str) -> Job:

@@ -16,8 +16,8 @@ from election_core._plan import Plan, plan
 from election_core._policy import Policies
 from election_core._state import Snapshot
 from election_core.engine._observer import Observer
-from election_core.engine._wakeups import Topic, Wakeups
-from election_core.ports import Committed, Store
+from election_core.engine._wakeups import Wakeups
+from election_core.ports import Committed, Store, Topic
 
 __all__ = ["Commits"]
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 
 import anyio
 
-from election_core._errors import Invalid
+from election_core._errors import ElectionError, Invalid
 from election_core._jobs import Claimed, Job, JobOutcome, JobSpec, JobState, Settlement
 from election_core._views import Page, Pulse
 from election_core.engine._base import EngineBase, named, new_id
-from election_core.ports import Enqueued
+from election_core.ports import Enqueued, Settle
 
 __all__ = ["JobCalls"]
 
@@ -106,7 +106,10 @@ class JobCalls(EngineBase):
             LeaseExpired: Its lease is over; renew, then try again.
             Invalid, PayloadTooLarge: The result cannot be kept.
         """
-        job = await self._jobs.settle(job_id, token, settlement)
+        settle = Settle(job_id=job_id, token=token, settlement=settlement)
+        (job,) = await self._jobs.settle([settle])
+        if isinstance(job, ElectionError):
+            raise job
         if settlement.outcome is not JobOutcome.SUCCEEDED and not job.state.finished:
             self._wakeups.wake([("jobs", job.group_id)])
         return job

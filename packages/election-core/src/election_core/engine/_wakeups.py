@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Literal
 
 import anyio
 
-__all__ = ["Listener", "Topic", "Wakeups"]
+from election_core.ports import Topic
 
-Topic = tuple[Literal["runner", "jobs", "events"], str]
-"""What there may be news of: a runner's standing, a group's jobs, a group's history (`*`: all)."""
+__all__ = ["Listener", "Wakeups"]
 
 
 class Listener:

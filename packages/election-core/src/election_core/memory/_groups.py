@@ -165,7 +165,7 @@ class Groups(Kept):
                 left = sessions[claim.session_id] is How.LEFT
                 self._jobs[job_id] = lapse_job(record, at, handed_back=left)
 
-    async def due(self, limit: int) -> Due:
+    async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
         """See [`due`][election_core.ports.Store.due]."""
         at = self._at()
         found: list[tuple[datetime, str]] = []
@@ -180,13 +180,20 @@ class Groups(Kept):
                 times.append(ends)
             if times:
                 first = min(times)
-                if first <= at:
-                    found.append((first, group.id))
-                else:
+                until, revision = self._held.get(group.id, (at, 0))
+                if first > at:
                     coming.append(first)
+                elif until > at and revision == row.revision:
+                    coming.append(until)
+                else:
+                    found.append((first, group.id))
         found.sort()
+        group_ids = tuple(group_id for _, group_id in found[:limit])
+        if hold:
+            for group_id in group_ids:
+                self._held[group_id] = (at + hold, self._groups[group_id].revision)
         return Due(
-            group_ids=tuple(group_id for _, group_id in found[:limit]),
+            group_ids=group_ids,
             next_at=min(coming, default=None),
             at=at,
         )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from attrs import evolve
 
-from election_core._errors import ConflictError, NotFound
+from election_core._errors import ConflictError, ElectionError, NotFound
 from election_core._jobs import (
     Claim,
     Claimed,
@@ -15,7 +16,6 @@ from election_core._jobs import (
     JobRecord,
     JobSpec,
     JobState,
-    Settlement,
     cancel_job,
     check_claim,
     check_settlement,
@@ -29,7 +29,7 @@ from election_core._states import SessionCall, SessionState, refuse
 from election_core._views import Page
 from election_core.memory._cursors import cursor_of, read_number
 from election_core.memory._kept import Given, Kept
-from election_core.ports import Enqueued
+from election_core.ports import Enqueued, Settle
 
 __all__ = ["Jobs"]
 
@@ -122,18 +122,28 @@ class Jobs(Kept):
             raise NotFound(f"no job {job_id!r}")
         return record
 
-    async def settle(self, job_id: str, token: str, settlement: Settlement) -> Job:
+    async def settle(self, settles: Sequence[Settle]) -> list[Job | ElectionError]:
         """See [`settle`][election_core.ports.JobStore.settle]."""
         at = self._at()
-        record = self._record(job_id)
-        if repeats(record, token, settlement.outcome):
+        answers: list[Job | ElectionError] = []
+        for settle in settles:
+            try:
+                answers.append(self._settle(settle, at))
+            except ElectionError as refused:
+                answers.append(refused)
+        return answers
+
+    def _settle(self, settle: Settle, at: datetime) -> Job:
+        record = self._record(settle.job_id)
+        if repeats(record, settle.token, settle.settlement.outcome):
             return record.job
         group = self._groups[record.job.group_id].group
         claimant = None if record.claim is None else self._runners.get(record.claim.runner_id)
-        check_settlement(record, token, group, claimant, at)
+        check_settlement(record, settle.token, group, claimant, at)
         backoff = group.settings.retry_backoff
-        self._jobs[job_id] = settle_job(record, settlement, at=at, backoff=backoff)
-        return self._jobs[job_id].job
+        settled = settle_job(record, settle.settlement, at=at, backoff=backoff)
+        self._jobs[settle.job_id] = settled
+        return settled.job
 
     async def cancel(self, job_id: str) -> Job:
         """See [`cancel`][election_core.ports.JobStore.cancel]."""

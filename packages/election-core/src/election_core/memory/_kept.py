@@ -63,6 +63,8 @@ class Kept:
     _lost_epoch: int = field(default=0, init=False)
     _lost_until: datetime | None = field(default=None, init=False)
     _groups: dict[str, Row] = field(factory=dict, init=False)
+    _held: dict[str, tuple[datetime, int]] = field(factory=dict, init=False)
+    """Groups that an elector has in hand: until when, and at which revision."""
     _runners: dict[str, Runner] = field(factory=dict, init=False)
     _ended: dict[str, Ended] = field(factory=dict, init=False)
     _events: list[Event] = field(factory=list, init=False)

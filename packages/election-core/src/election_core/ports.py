@@ -426,6 +426,13 @@ class SharedStore(Protocol):
     looks again by itself, so what is lost here costs time alone.
     """
 
+    async def newest_event(self) -> int:
+        """The id of the newest event that [`events`][election_core.ports.Store.events] tells.
+
+        0 before the first.
+        """
+        ...
+
     async def announce(self, topics: Collection[Topic]) -> None:
         """Tell every other engine on the same store that there may be news of these.
 

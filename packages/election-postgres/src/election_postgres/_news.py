@@ -18,6 +18,7 @@ __all__ = ["News"]
 _CHANNEL = "election"
 # Nothing of it has to be durable, so nobody waits for a disk.
 _NOTIFY = "SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, $2)"
+_NEWEST = "SELECT election.events_settled() AS id"
 _LONGEST = 7_000
 """Bytes of a notification; Postgres takes up to 8,000."""
 _QUEUE = 10_000
@@ -46,6 +47,12 @@ class News(Base):
         self._listen_dsn = listen_dsn
         self._limits = limits
         self._origin = secrets.token_hex(6)
+
+    async def newest_event(self) -> int:
+        """See [`newest_event`][election_core.ports.SharedStore.newest_event]."""
+        rows = await self._read(_NEWEST)
+        newest: int = rows[0]["id"]
+        return newest
 
     async def announce(self, topics: Collection[Topic]) -> None:
         """See [`announce`][election_core.ports.SharedStore.announce]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import TracebackType
@@ -12,19 +12,22 @@ from typing import Self
 import anyio
 
 from election_core._commands import Command
-from election_core._errors import Invalid, NotFound, SessionEnded
+from election_core._errors import ElectionError, Invalid, NotFound, SessionEnded
+from election_core._jobs import Job
 from election_core._plan import Plan
 from election_core._policy import Policies
 from election_core._settings import default_policies
 from election_core._state import Runner, Snapshot
 from election_core._states import SessionCall, SessionState, refuse
 from election_core._views import Pulse
+from election_core.engine._batches import Batches, Queue
 from election_core.engine._beats import Beats
 from election_core.engine._commits import Commits
 from election_core.engine._elector import Elector
+from election_core.engine._news import News
 from election_core.engine._observer import Observer, Unobserved
 from election_core.engine._wakeups import Wakeups
-from election_core.ports import Beaten, JobStore, Store
+from election_core.ports import Beaten, JobStore, Settle, Store
 
 __all__ = ["EngineBase", "named", "new_id", "session_id_of"]
 
@@ -65,8 +68,13 @@ class EngineBase:
         self._tick = tick
         self._observer = observer or Unobserved()
         self._wakeups = Wakeups()
-        self._commits = Commits(store, self.policies, self._observer, self._wakeups)
+        self._news = News(store, self._wakeups, tick)
+        self._commits = Commits(store, self.policies, self._observer, self._news)
         self._beats = Beats(store, self._observer, self._kick)
+        self._settling: Queue[Settle, Job | ElectionError] = Queue(
+            self._settle_all, key=lambda settle: settle.job_id, most=500
+        )
+        self._settles = Batches(self._settling)
         self._elector = Elector(store, self._commits, self._beats, tick)
         self._groups_of: dict[str, str] = {}
         self._exit: AsyncExitStack | None = None
@@ -94,7 +102,10 @@ class EngineBase:
         failure: Exception | None = None
         async with anyio.create_task_group() as tasks:
             self._beats.open()
+            self._settles.open()
             tasks.start_soon(self._beats.run)
+            tasks.start_soon(self._settles.run)
+            tasks.start_soon(self._news.run)
             tasks.start_soon(self._elector.mark)
             tasks.start_soon(self._elector.run)
             tasks.start_soon(self._elector.prune)
@@ -127,6 +138,9 @@ class EngineBase:
         if self._job_store is None:
             raise Invalid("this store keeps no jobs")
         return self._job_store
+
+    async def _settle_all(self, settles: Sequence[Settle]) -> Sequence[Job | ElectionError]:
+        return await self._jobs.settle(settles)
 
     async def _group_of(self, runner_id: str) -> str:
         """The group of a runner, which never changes; the runner may be gone by now.

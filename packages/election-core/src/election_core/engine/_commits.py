@@ -15,8 +15,8 @@ from election_core._errors import Conflict, NotFound, OutcomeUnknown, Unavailabl
 from election_core._plan import Plan, plan
 from election_core._policy import Policies
 from election_core._state import Snapshot
+from election_core.engine._news import News
 from election_core.engine._observer import Observer
-from election_core.engine._wakeups import Wakeups
 from election_core.ports import Committed, Store, Topic
 
 __all__ = ["Commits"]
@@ -32,16 +32,14 @@ class Commits:
         store: Where groups are kept.
         policies: The policies by name.
         observer: Who watches.
-        wakeups: Who waits.
+        news: Who is told.
     """
 
-    def __init__(
-        self, store: Store, policies: Policies, observer: Observer, wakeups: Wakeups
-    ) -> None:
+    def __init__(self, store: Store, policies: Policies, observer: Observer, news: News) -> None:
         self._store = store
         self._policies = policies
         self._observer = observer
-        self._wakeups = wakeups
+        self._news = news
 
     async def load(self, group_id: str) -> Snapshot:
         """A group that is not deleted.
@@ -134,7 +132,7 @@ class Commits:
             topics.append(("jobs", group_id))
         if changes.events:
             topics += [("events", group_id), ("events", "*")]
-        self._wakeups.wake(topics)
+        self._news.tell(topics)
 
 
 class _Pauses:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from datetime import timedelta
 
 import anyio
@@ -17,6 +18,8 @@ __all__ = ["Elector"]
 
 _log = logging.getLogger("election_core.engine")
 _BATCH = 500
+_AT_ONCE = 8
+"""How many groups are decided side by side: each waits for its own commit."""
 _PRUNE_EVERY = 60.0
 _PRUNE_BATCH = 1000
 
@@ -80,31 +83,32 @@ class Elector:
 
     async def _decide_due(self) -> float:
         """Decide all that is due, and return the seconds until more may be."""
-        failed: set[str] = set()
         while True:
-            due = await self._store.due(_BATCH + len(failed))
-            waiting = [group_id for group_id in due.group_ids if group_id not in failed]
-            for group_id in waiting:
-                if not await self._decide(group_id):
-                    failed.add(group_id)
-            if not waiting:
+            due = await self._store.due(_BATCH, hold=self._tick / 2)
+            waiting = deque(due.group_ids)
+            async with anyio.create_task_group() as tasks:
+                for _ in range(min(_AT_ONCE, len(waiting))):
+                    tasks.start_soon(self._decide_all, waiting)
+            if not due.group_ids:
                 if due.next_at is None:
                     return self._tick.total_seconds()
                 return max(0.001, (due.next_at - due.at).total_seconds())
 
-    async def _decide(self, group_id: str) -> bool:
+    async def _decide_all(self, waiting: deque[str]) -> None:
+        while waiting:
+            await self._decide(waiting.popleft())
+
+    async def _decide(self, group_id: str) -> None:
+        """Decide a group. One that cannot be decided is due again when it is no longer held."""
         try:
             await self._commits.carry_out(group_id, Decide(), actor="elector", record=True)
         except NotFound:
-            return False  # deleted meanwhile
+            pass  # deleted meanwhile
         except ElectionError as error:
             _log.warning("group %s could not be decided: %s", group_id, error)
-            return False
         except Exception:  # noqa: BLE001
             # One group's fault must not keep the others without a leader.
             _log.exception("group %s could not be decided", group_id)
-            return False
-        return True
 
     async def prune(self) -> None:
         """Delete for ever what is not kept any more; cancelled when the engine ends."""

@@ -38,7 +38,7 @@ class JobCalls(EngineBase):
             group_id, spec, job_id=new_id("job"), idempotency_key=idempotency_key
         )
         if enqueued.created:
-            self._wakeups.wake([("jobs", group_id)])
+            self._news.tell([("jobs", group_id)])
         return enqueued
 
     async def claim(
@@ -107,11 +107,11 @@ class JobCalls(EngineBase):
             Invalid, PayloadTooLarge: The result cannot be kept.
         """
         settle = Settle(job_id=job_id, token=token, settlement=settlement)
-        (job,) = await self._jobs.settle([settle])
+        job = await self._settles.ask(self._settling, settle)
         if isinstance(job, ElectionError):
             raise job
         if settlement.outcome is not JobOutcome.SUCCEEDED and not job.state.finished:
-            self._wakeups.wake([("jobs", job.group_id)])
+            self._news.tell([("jobs", job.group_id)])
         return job
 
     async def cancel(self, job_id: str) -> Job:
@@ -122,7 +122,7 @@ class JobCalls(EngineBase):
         """
         job = await self._jobs.cancel(job_id)
         if job.state is JobState.RUNNING and job.claimed_by is not None:
-            self._wakeups.wake([("runner", job.claimed_by)])
+            self._news.tell([("runner", job.claimed_by)])
         return job
 
     async def job(self, job_id: str) -> Job:

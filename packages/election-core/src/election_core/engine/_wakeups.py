@@ -65,9 +65,13 @@ class Wakeups:
             for listener in self._listeners.get(topic, ()):
                 listener.wake()
 
-    def stop(self) -> None:
-        """Wake everybody, and let nobody wait again."""
-        self.stopped = True
+    def wake_all(self) -> None:
+        """Wake everybody: there may be news of anything."""
         for found in self._listeners.values():
             for listener in found:
                 listener.wake()
+
+    def stop(self) -> None:
+        """Wake everybody, and let nobody wait again."""
+        self.stopped = True
+        self.wake_all()

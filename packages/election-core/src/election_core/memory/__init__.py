@@ -6,6 +6,7 @@ be cancelled half way; the rules are the core's own, so what it does is what the
 
 from __future__ import annotations
 
+from election_core.memory._shared import SharedMemoryStore
 from election_core.memory._store import MemoryStore
 
-__all__ = ["MemoryStore"]
+__all__ = ["MemoryStore", "SharedMemoryStore"]

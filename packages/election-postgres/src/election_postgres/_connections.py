@@ -19,7 +19,7 @@ from asyncpg.pool import PoolConnectionProxy
 from attrs import frozen
 from typing_extensions import override
 
-from election_core import Unavailable
+from election_core import Invalid, Unavailable
 from election_postgres._dsn import redacted
 from election_postgres._errors import mapped_error
 
@@ -52,6 +52,16 @@ class Limits:
             "SET {local}enable_hashjoin = off;"
             "SET {local}enable_mergejoin = off;"
             "SET {local}jit = off;"
+        )
+
+    @property
+    def begin(self) -> str:
+        """Begins a transaction that has these limits; a client that is frozen in it loses it."""
+        idle = (self.statement + self.lock) // timedelta(milliseconds=1)
+        return (
+            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
+            f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
+            f"{self.settings.format(local='LOCAL ')}"
         )
 
 
@@ -95,6 +105,12 @@ async def _connect(dsn: str, limits: Limits, where: str) -> asyncpg.Connection:
             statement_cache_size=0,
             connection_class=_Connection,
         )
+    except (asyncpg.ClientConfigurationError, ValueError, OverflowError):
+        # Not chained: what the driver says may quote the password.
+        raise Invalid(
+            f"{where}: the URL is not understood; write postgresql://USER@HOST/DATABASE, and"
+            " %-quote what is special in a password"
+        ) from None
     except Exception as error:
         raise raising(error, where, sent=False, writes=False) from error
     return connection
@@ -115,10 +131,7 @@ class Connections:
         self.where = where
         self._limits = limits
         self.pooled = pooled
-        self._begin = (
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-            f"{limits.settings.format(local='LOCAL ')}"
-        )
+        self._begin = limits.begin
         self._patience = limits.statement.total_seconds() + _SLACK
 
     @classmethod
@@ -204,11 +217,23 @@ class Connections:
         return found
 
     async def _release(self, connection: _Pooled) -> None:
+        """Give a connection back, or end one whose statement was given up and does not end."""
         try:
-            await self._pool.release(connection, timeout=_SLACK)
-        except Exception as error:  # noqa: BLE001 - the call has its answer
-            _log.debug("a connection could not be kept: %s", type(error).__name__)
+            if connection.is_in_transaction():  # behind a pooler, by who was cancelled or late
+                await self._roll_back(connection)
+        finally:
+            try:
+                await self._pool.release(connection, timeout=_SLACK)
+            except Exception as error:  # noqa: BLE001 - the call has its answer
+                _log.debug("a connection could not be kept: %s", type(error).__name__)
+
+    async def _roll_back(self, connection: _Pooled) -> None:
+        try:
+            await connection.execute("ROLLBACK", timeout=_SLACK)
+        except BaseException as error:
             connection.terminate()
+            if not isinstance(error, Exception):
+                raise
 
 
 @asynccontextmanager

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
 
 __all__ = ["redacted"]
 
+_PARTS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://(?:(.*)@)?([^@]*)", re.DOTALL)
+_HOST = r"(?:\[[^\]/?#]*\]|[^\[:/?#,]*)(?::[0-9]+)?"
+_PLACE = re.compile(rf"{_HOST}(?:,{_HOST})*(?:/[^/?#]*)?")
+
 
 def redacted(dsn: str) -> str:
-    """The URL without its password and its parameters, among which a password may be."""
-    try:
-        parts = urlsplit(dsn)
-    except ValueError:
+    """The URL without its password and its parameters, among which a password may be.
+
+    A password that should have been quoted makes the URL another one. What is not surely something
+    else is left out.
+    """
+    parts = _PARTS.fullmatch(dsn)
+    if parts is None:
         return "the database"
-    if not parts.scheme:
-        return "the database"
-    user, at, host = parts.netloc.rpartition("@")
-    return urlunsplit((parts.scheme, f"{user.partition(':')[0]}{at}{host}", parts.path, "", ""))
+    scheme, credentials, rest = parts.groups()
+    place = _PLACE.match(rest)
+    user = "" if credentials is None else f"{re.split('[:/?#@]', credentials)[0]}@"
+    return f"{scheme}://{user}{'' if place is None else place[0]}"

@@ -64,6 +64,11 @@ def mapped_error(error: BaseException, where: str, *, sent: bool, writes: bool) 
         writes: Whether it changes anything.
     """
     unknown = sent and writes
+    # What cannot be sent is not sent; the driver says so with the class of an SQLSTATE.
+    if isinstance(error, UnicodeEncodeError) or isinstance(error.__cause__, UnicodeEncodeError):
+        return Invalid("a text holds a lone surrogate and cannot be kept")
+    if type(error) is asyncpg.DataError:
+        return Invalid("a number or a time is too large to be kept")
     if isinstance(error, asyncpg.PostgresError):
         return _by_state(error, where, unknown=unknown)
     if isinstance(error, ssl.SSLError | ssl.CertificateError):
@@ -73,12 +78,6 @@ def mapped_error(error: BaseException, where: str, *, sent: bool, writes: bool) 
     if isinstance(error, OSError):
         reason = error.strerror or "it cannot be reached"
         return _lost(f"{where}: {reason}; is the server running?", unknown=unknown)
-    if isinstance(error, asyncpg.ClientConfigurationError):
-        return Invalid(f"{where}: the URL is not understood; write postgresql://USER@HOST/DATABASE")
-    if isinstance(error, UnicodeEncodeError):
-        return Invalid("a text holds a lone surrogate and cannot be kept")
-    if isinstance(error, asyncpg.DataError):
-        return Invalid("a number or a time is too large to be kept")
     if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
         return _lost(f"{where}: the connection was lost", unknown=unknown)
     return None

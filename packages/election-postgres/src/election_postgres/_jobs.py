@@ -205,7 +205,10 @@ class Jobs(Pages, Renewals):
             except ElectionError as error:
                 judged = await self._judge(settle)
                 answers[place] = error if judged is None else judged
-        left = [place for place in range(len(settles)) if place not in answers]
+        # In one order whoever asks, so that two who settle the same jobs do not wait for each other.
+        left = sorted(
+            set(range(len(settles))) - set(answers), key=lambda place: settles[place].job_id
+        )
         for _ in range(_ATTEMPTS):
             if not left:
                 return [answers[place] for place in range(len(settles))]

@@ -82,7 +82,8 @@ class News(Base):
         async with connected(self._listen_dsn, self._limits) as connection:
             connection.add_termination_listener(lambda _: lost.set())
             try:
-                await connection.add_listener(_CHANNEL, heard)
+                async with asyncio.timeout(self._limits.connect.total_seconds()):
+                    await connection.add_listener(_CHANNEL, heard)
             except Exception as error:
                 raise raising(error, self.where, sent=True, writes=False) from error
 

@@ -32,6 +32,11 @@ SELECT {columns(ENDED_SESSION, "e")} FROM election.ended_session AS e
 WHERE e.runner_id = $1 AND (e.session_id = $2 OR e.session_key = $3)
 ORDER BY e.ended_at DESC, e.place DESC LIMIT 1
 """
+_ENDS = f"""
+SELECT {columns(ENDED_SESSION, "e")} FROM election.ended_session AS e
+JOIN unnest($1::text[], $2::text[]) AS a(runner_id, session_id)
+    ON a.session_id = e.session_id AND a.runner_id = e.runner_id
+"""
 _DUE = "SELECT * FROM election.due($1, $2, $3::text::interval)"
 _MARK = """
 SELECT (SELECT election.now($1)) AS at, mark_at, mark_tick, outages FROM election.meta
@@ -71,11 +76,10 @@ class Renewals(Base):
             left = [(place, beat) for place, beat in left if place not in answers]
             if left:
                 locked = await self._current([beat for _, beat in left])
-                for place, beat in left:
-                    if beat.runner_id not in locked:
-                        answers[place] = await self.ended_session(
-                            beat.runner_id, session_id=beat.session_id
-                        )
+                over = [(place, beat) for place, beat in left if beat.runner_id not in locked]
+                if over:
+                    ends = await self._ends([beat for _, beat in over])
+                    answers |= {place: ends.get(beat.session_id) for place, beat in over}
                 left = [(place, beat) for place, beat in left if place not in answers]
             if left:
                 if asyncio.get_running_loop().time() > until:
@@ -92,6 +96,16 @@ class Renewals(Base):
             writes=False,
         )
         return {row["id"] for row in rows}
+
+    async def _ends(self, beats: Sequence[Beat]) -> dict[str, EndedSession]:
+        """How sessions ended, by their ids; asked where renewals are, for they wait for it."""
+        rows = await self._renew(
+            _ENDS,
+            [beat.runner_id for beat in beats],
+            [beat.session_id for beat in beats],
+            writes=False,
+        )
+        return {row["session_id"]: ended_session_of(row) for row in rows}
 
     async def pulse(self, runner_id: str, session_id: str) -> Beaten:
         """See [`pulse`][election_core.ports.Store.pulse]."""

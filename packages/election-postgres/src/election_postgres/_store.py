@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING, Self
 
 from typing_extensions import override
 
-from election_core import SchemaMismatch
+from election_core import Conflict, SchemaMismatch
 from election_core.ports import AccessStore, JobStore, SharedStore, Store
 from election_postgres._connections import Connections, Limits, connected, raising
 from election_postgres._dsn import redacted
-from election_postgres._errors import MIGRATE
+from election_postgres._errors import MIGRATE, HistoryChanged
 from election_postgres._fence import check_fence
 from election_postgres._groups import Groups
 from election_postgres._jobs import Jobs
@@ -134,14 +135,21 @@ class PostgresStore(Groups, Jobs, Tokens, News, Store, JobStore, AccessStore, Sh
             Conflict: The group changed since the transaction began.
             Invalid: The connection is in no transaction.
         """
-        return await check_fence(connection, group_id, epoch, where=self.where)
+        try:
+            return await check_fence(connection, group_id, epoch, where=self.where)
+        except HistoryChanged:
+            await self._reincarnate()
+            raise Conflict(
+                "the store may have lost its newest commits, and all terms have ended; roll the"
+                " transaction back"
+            ) from None
 
 
 async def _pooled(dsn: str, limits: Limits) -> bool:
     """Whether a pooler is in between: the process that answers is another than was promised."""
     async with connected(dsn, limits) as connection:
         try:
-            async with connection.transaction():
+            async with asyncio.timeout(limits.connect.total_seconds()), connection.transaction():
                 pid = await connection.fetchval("SELECT pg_backend_pid()")
         except Exception as error:
             raise raising(error, redacted(dsn), sent=True, writes=False) from error

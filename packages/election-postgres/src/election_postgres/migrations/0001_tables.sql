@@ -42,13 +42,19 @@ CREATE TABLE election.runner_group (
     grant_not_before timestamptz,
     decided_at timestamptz,
     look_again_at timestamptz,
-    deleted_at timestamptz,
-    held_until timestamptz, -- an elector has it in hand until then, at this revision
-    held_revision bigint,
-    events_pruned bigint NOT NULL DEFAULT 0
+    deleted_at timestamptz
 ) WITH (fillfactor = 70);
 
 CREATE INDEX runner_group_due ON election.runner_group (look_again_at) WHERE look_again_at IS NOT NULL;
+
+-- What is written of a group by others than those who change it. They must not wait for the row
+-- above, which fenced transactions share for as long as they take, one behind the other.
+CREATE TABLE election.upkeep (
+    group_id text COLLATE "C" PRIMARY KEY,
+    held_until timestamptz, -- an elector has it in hand until then, at this revision
+    held_revision bigint,
+    events_pruned bigint NOT NULL DEFAULT 0
+) WITH (fillfactor = 50);
 
 -- Heartbeats update rows of this table and no other. No index mentions what they change, so that
 -- they stay heap-only, and pages keep room for the new versions.

@@ -254,7 +254,6 @@ BEGIN
         v_new.commit_id := p_commit_id;
         v_new.commit_revision := 1;
         v_new.commit_at := v_at;
-        v_new.events_pruned := 0;
         INSERT INTO election.runner_group SELECT v_new.*;
     END IF;
 
@@ -446,11 +445,12 @@ BEGIN
         WHERE r.id = ANY (v_expired)
             AND (g.decided_at IS NULL OR g.decided_at < r.term_expires_at)
     ), ranked AS (
-        SELECT w.id, min(w.since) AS since, min(g.held_until) FILTER (
-            WHERE g.held_until > at
-                AND g.held_revision = g.revision + (SELECT due_count FROM election.stirred(g.id))
+        SELECT w.id, min(w.since) AS since, min(u.held_until) FILTER (
+            WHERE u.held_until > at
+                AND u.held_revision = g.revision + (SELECT due_count FROM election.stirred(g.id))
         ) AS held_until
-        FROM wanted AS w JOIN election.runner_group AS g ON g.id = w.id GROUP BY w.id
+        FROM wanted AS w JOIN election.runner_group AS g ON g.id = w.id
+        LEFT JOIN election.upkeep AS u ON u.group_id = w.id GROUP BY w.id
     )
     SELECT array_agg(id),
         (array_agg(id ORDER BY since, id) FILTER (WHERE held_until IS NULL))[:p_limit],
@@ -459,18 +459,21 @@ BEGIN
 
     IF p_hold > interval '0' AND group_ids IS NOT NULL THEN
         PERFORM election.writing(p_floor);
-        -- Whom another has locked, another has in hand.
-        WITH free AS (
-            SELECT g.id FROM election.runner_group AS g
-            WHERE g.id = ANY (group_ids) ORDER BY g.id FOR NO KEY UPDATE SKIP LOCKED
-        ), held AS (
-            UPDATE election.runner_group AS g SET
-                held_until = at + p_hold,
-                held_revision = g.revision + (SELECT due_count FROM election.stirred(g.id))
-            FROM free WHERE g.id = free.id RETURNING g.id
+        -- Two that ask at once wait for each other here, in one order, and share what there is.
+        WITH held AS (
+            INSERT INTO election.upkeep AS u (group_id, held_until, held_revision)
+            SELECT g.id, at + p_hold,
+                g.revision + (SELECT due_count FROM election.stirred(g.id))
+            FROM election.runner_group AS g WHERE g.id = ANY (group_ids) ORDER BY g.id
+            ON CONFLICT (group_id) DO UPDATE SET
+                held_until = excluded.held_until, held_revision = excluded.held_revision
+            WHERE u.held_until IS NULL OR u.held_until <= at
+                OR u.held_revision <> excluded.held_revision
+            RETURNING u.group_id
         )
         SELECT array_agg(asked.id ORDER BY asked.place) INTO group_ids
-        FROM unnest(group_ids) WITH ORDINALITY AS asked(id, place) JOIN held ON held.id = asked.id;
+        FROM unnest(group_ids) WITH ORDINALITY AS asked(id, place)
+        JOIN held ON held.group_id = asked.id;
     END IF;
 
     IF v_all IS NULL THEN
@@ -528,7 +531,7 @@ BEGIN
     IF p_group IS NULL THEN
         SELECT events_pruned INTO v_pruned FROM election.meta;
     ELSE
-        SELECT events_pruned INTO v_pruned FROM election.runner_group WHERE id = p_group;
+        SELECT events_pruned INTO v_pruned FROM election.upkeep WHERE group_id = p_group;
     END IF;
     IF p_after < v_pruned THEN
         RAISE EXCEPTION 'events behind this one have been pruned' USING ERRCODE = 'EL410';

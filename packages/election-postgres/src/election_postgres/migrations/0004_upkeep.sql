@@ -11,29 +11,7 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock(1164731248, 0) THEN
         RETURN 0;
     END IF;
-    -- Group by group, so that each group's own retention is a range of an index. What is pruned is
-    -- known before it is gone: a cursor before it is refused.
-    WITH old AS (
-        SELECT e.id, e.group_id FROM election.runner_group AS g
-        CROSS JOIN LATERAL (
-            SELECT e.id, e.group_id FROM election.event AS e
-            WHERE e.group_id = g.id AND e.happened_at <= v_at - g.retention
-            ORDER BY e.happened_at LIMIT p_limit
-        ) AS e LIMIT p_limit
-    ), gone AS (
-        DELETE FROM election.event AS e USING old WHERE e.id = old.id
-    ), highest AS (
-        SELECT group_id, max(id) AS id FROM old GROUP BY group_id
-    ), noted AS (
-        UPDATE election.runner_group AS g SET events_pruned = greatest(events_pruned, h.id)
-        FROM highest AS h WHERE g.id = h.group_id
-    ), noted_of_all AS (
-        UPDATE election.meta SET events_pruned = greatest(events_pruned, (SELECT max(id) FROM old))
-        WHERE EXISTS (SELECT FROM old)
-    )
-    SELECT count(*) INTO v_rows FROM old;
-    v_deleted := v_deleted + v_rows;
-
+    -- Group by group, so that each group's own retention is a range of an index.
     DELETE FROM election.job AS j USING (
         SELECT o.seq, o.group_id FROM election.runner_group AS g
         CROSS JOIN LATERAL (
@@ -77,6 +55,31 @@ BEGIN
         WHERE t.expires_at <= v_at - interval '24 hours' LIMIT p_limit
     ) AS old WHERE t.id = old.id;
     GET DIAGNOSTICS v_rows = ROW_COUNT;
+    v_deleted := v_deleted + v_rows;
+
+    -- What is pruned is known before it is gone: a cursor before it is refused. Last, for it has the
+    -- row of the mark until the end.
+    WITH old AS (
+        SELECT e.id, e.group_id FROM election.runner_group AS g
+        CROSS JOIN LATERAL (
+            SELECT e.id, e.group_id FROM election.event AS e
+            WHERE e.group_id = g.id AND e.happened_at <= v_at - g.retention
+            ORDER BY e.happened_at LIMIT p_limit
+        ) AS e LIMIT p_limit
+    ), gone AS (
+        DELETE FROM election.event AS e USING old WHERE e.id = old.id
+    ), highest AS (
+        SELECT group_id, max(id) AS id FROM old GROUP BY group_id
+    ), noted AS (
+        INSERT INTO election.upkeep AS u (group_id, events_pruned)
+        SELECT group_id, id FROM highest ORDER BY group_id
+        ON CONFLICT (group_id) DO UPDATE SET
+            events_pruned = greatest(u.events_pruned, excluded.events_pruned)
+    ), noted_of_all AS (
+        UPDATE election.meta SET events_pruned = greatest(events_pruned, (SELECT max(id) FROM old))
+        WHERE EXISTS (SELECT FROM old)
+    )
+    SELECT count(*) INTO v_rows FROM old;
     RETURN v_deleted + v_rows;
 END $$;
 

@@ -98,8 +98,11 @@ class Settle:
     settlement: Settlement
 
 
-Topic: TypeAlias = tuple[Literal["runner", "jobs", "events"], str]
-"""What there may be news of: a runner's standing, a group's jobs, a group's history (`*`: all)."""
+Topic: TypeAlias = tuple[Literal["runner", "jobs", "events", "tokens"], str]
+"""What there may be news of.
+
+A runner's standing, a group's jobs, a group's history (`*`: all), tokens that were revoked (`*`).
+"""
 
 
 @frozen(kw_only=True)

@@ -273,6 +273,21 @@ async def test_announcements_go_together() -> None:
         assert {group for topics in store.told for _, group in topics} == {*"hijk", "*"}
 
 
+async def test_revoked_tokens_are_forgotten_everywhere() -> None:
+    """Whoever remembers tokens is told to ask again, also when it may have missed something."""
+    async with replicas() as (store, one, other):
+        await anyio.sleep(1)
+        before = other.token_news
+        one.tokens_revoked()
+        await anyio.sleep(0.1)
+        heard = other.token_news
+        store.deaf = True
+        await one.enqueue("g", JobSpec(kind="work"))  # cuts the listeners off
+        await anyio.sleep(2)
+
+        assert before < heard < other.token_news
+
+
 async def test_nobody_hears_of_heartbeats() -> None:
     """A renewal that changes nothing for anybody is announced to nobody."""
     async with replicas() as (store, one, other):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
@@ -118,21 +118,27 @@ class Gate:
     """Lets callers in.
 
     Tokens that do not expire are remembered for a short while, so that a heartbeat need not ask the
-    store. Revoking one through this gate forgets it at once; another replica follows within
-    `remembered`.
+    store. When one is revoked all are forgotten, here at once and in other replicas as soon as they
+    hear of it; should they not, `remembered` is the longest they go on.
 
     Args:
         store: Where tokens, runners and jobs are looked up.
+        news: Rises whenever a token may have been revoked.
         remembered: How long a token is remembered.
     """
 
     def __init__(
-        self, store: ControlStore, *, remembered: timedelta = timedelta(seconds=15)
+        self,
+        store: ControlStore,
+        *,
+        news: Callable[[], int] = lambda: 0,
+        remembered: timedelta = timedelta(seconds=15),
     ) -> None:
         self._store = store
+        self._news = news
+        self._heard = 0
         self._remembered = remembered.total_seconds()
         self._cache: dict[bytes, tuple[Caller, float]] = {}
-        self._forgotten = 0
 
     async def caller(self, authorization: str | None) -> Caller:
         """Who presents this ``Authorization`` header.
@@ -145,30 +151,23 @@ class Gate:
         if scheme.lower() != "bearer" or not secret:
             raise Unauthenticated("a token is wanted: Authorization: Bearer …")
         digest = digest_of(secret)
+        heard = self._news()
+        if heard != self._heard:
+            self._heard = heard
+            self._cache.clear()
         known = self._cache.get(digest)
         if known is not None and known[1] > time.monotonic():
             return known[0]
-        forgotten = self._forgotten
         token = await self._store.find_token(digest)
         if token is None:
             raise Unauthenticated("the token is unknown, revoked or expired")
         caller = Caller(token=token)
-        # One that was forgotten meanwhile must not come back.
-        if token.expires_at is None and forgotten == self._forgotten:
+        # One that was revoked meanwhile must not come back.
+        if token.expires_at is None and heard == self._news():
             if len(self._cache) >= _MOST_CACHED:
                 self._cache.clear()
             self._cache[digest] = caller, time.monotonic() + self._remembered
         return caller
-
-    def forget(self, *, token_id: str | None = None, group_id: str | None = None) -> None:
-        """Ask the store again about a token, or all those of a group."""
-        self._forgotten += 1
-        self._cache = {
-            digest: entry
-            for digest, entry in self._cache.items()
-            if entry[0].token.id != token_id
-            and (group_id is None or entry[0].token.group_id != group_id)
-        }
 
     async def admit(self, caller: Caller, access: Access, path: Mapping[str, str]) -> None:
         """Check that a caller may make a call.

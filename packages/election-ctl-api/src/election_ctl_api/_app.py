@@ -62,7 +62,7 @@ def create_app(
     services = Services(
         engine=engine,
         store=store,
-        gate=Gate(store, remembered=tokens_remembered),
+        gate=Gate(store, news=lambda: engine.token_news, remembered=tokens_remembered),
         metrics=metrics or Metrics(),
     )
     refuse = _Refusals(services.metrics)

@@ -94,7 +94,7 @@ async def delete_group(call: Call) -> None:
     """
     group_id = call.path("group")
     await call.engine.delete_group(group_id, force=_flag(call, "force"), actor=call.actor)
-    call.services.gate.forget(group_id=group_id)
+    call.engine.tokens_revoked()
 
 
 def _flag(call: Call, name: str) -> bool:

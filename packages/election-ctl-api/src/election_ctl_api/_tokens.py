@@ -67,7 +67,7 @@ async def revoke_token(call: Call) -> None:
     """Revoke a token at once."""
     token_id = call.path("token_id")
     await call.store.revoke_token(token_id)
-    call.services.gate.forget(token_id=token_id)
+    call.engine.tokens_revoked()
 
 
 OPERATIONS: Sequence[Operation] = (create_token, list_tokens, revoke_token)

@@ -159,6 +159,8 @@ def _topics(payload: str, origin: str) -> frozenset[Topic] | None:
                 topics.add(("jobs", item[1:]))
             case "e":
                 topics.add(("events", item[1:]))
+            case "t":
+                topics.add(("tokens", item[1:]))
             case _:
                 pass  # of a newer version
     return frozenset(topics)

@@ -129,6 +129,15 @@ class EngineBase:
         return len(self._wakeups)
 
     @property
+    def token_news(self) -> int:
+        """Rises whenever a token may have been revoked, through whichever replica."""
+        return self._wakeups.token_news
+
+    def tokens_revoked(self) -> None:
+        """Tokens were revoked: whoever remembers any, here or in another replica, asks again."""
+        self._news.tell([("tokens", "*")])
+
+    @property
     def _jobs(self) -> JobStore:
         """The store as one of jobs.
 

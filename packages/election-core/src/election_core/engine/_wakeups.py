@@ -39,6 +39,8 @@ class Wakeups:
     def __init__(self) -> None:
         self._listeners: dict[Topic, set[Listener]] = {}
         self.stopped = False
+        self.token_news = 0
+        """Rises whenever tokens may have been revoked."""
 
     def __len__(self) -> int:
         """How many calls wait."""
@@ -62,11 +64,14 @@ class Wakeups:
     def wake(self, topics: Iterable[Topic]) -> None:
         """Wake whoever waits for one of these topics."""
         for topic in topics:
+            if topic[0] == "tokens":
+                self.token_news += 1
             for listener in self._listeners.get(topic, ()):
                 listener.wake()
 
     def wake_all(self) -> None:
         """Wake everybody: there may be news of anything."""
+        self.token_news += 1
         for found in self._listeners.values():
             for listener in found:
                 listener.wake()

@@ -52,7 +52,7 @@ async def connected(dsn: str) -> AsyncIterator[asyncpg.Connection]:
 async def until(holds: Callable[[], Awaitable[object]]) -> None:
     """Wait until something holds, which tells nobody of its changes."""
     async with asyncio.timeout(DEADLINE):
-        while not await holds():
+        while not await holds():  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.005)
 
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
+from typing import Literal
 
 import asyncpg
 import pytest
@@ -178,16 +179,21 @@ async def test_a_fence_that_waited_for_an_election_is_refused(
     assert await own.fetchval("SELECT done_by FROM work") is None
 
 
+Isolation = Literal["repeatable_read", "serializable"]
+
+
 @pytest.mark.parametrize("isolation", ["repeatable_read", "serializable"])
 async def test_a_transaction_that_looks_back_fails_safe(
-    isolation: str, fleet: Fleet, own: asyncpg.Connection
+    isolation: Isolation, fleet: Fleet, own: asyncpg.Connection
 ) -> None:
     """A snapshot from before an election cannot pass for the present."""
+    old = own.transaction(isolation=isolation)
+    await old.start()
+    await own.fetchval("SELECT count(*) FROM work")
+    await fleet.do(release(fleet))
     with pytest.raises(Conflict):
-        async with own.transaction(isolation=isolation):
-            await own.fetchval("SELECT count(*) FROM work")
-            await fleet.do(release(fleet))
-            await fleet.store.fence(own, "g", 1)
+        await fleet.store.fence(own, "g", 1)
+    await old.rollback()
 
     async with own.transaction(isolation=isolation):
         await fleet.store.fence(own, "g", 2)

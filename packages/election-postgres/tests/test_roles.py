@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from election_core import JobOutcome, Settlement, Token, TokenKind, Unavailable
-from election_core.ports import Settle, StoredToken
+from election_core.ports import Settle, StoredToken, Topic
 from election_postgres import PostgresStore, migrate
 from election_postgres._schema import SCHEMA_VERSION, steps
 from postgres_fleet import Fleet, connected, fresh
@@ -39,11 +39,11 @@ def role(postgres: Databases, database: str) -> Iterator[str]:
 
 
 @pytest.fixture
-async def runner(role: str, database: str) -> AsyncIterator[str]:
+async def runner(role: str, database: str) -> str:
     """A DSN of a role that may run control planes."""
     async with connected(database) as connection:
         await connection.execute(grants())
-    yield role
+    return role
 
 
 async def every_call(store: PostgresStore, dsn: str) -> None:
@@ -89,7 +89,7 @@ async def heard(store: PostgresStore) -> bool:
         async with PostgresStore.open(store._listen_dsn or "") as other:
             await other.announce([("jobs", "g")])
         async with asyncio.timeout(30):
-            return await anext(changes) == {("jobs", "g")}
+            return await anext(changes) == frozenset[Topic]({("jobs", "g")})
 
 
 async def test_a_role_that_runs_can_do_every_call(runner: str) -> None:

@@ -205,7 +205,7 @@ class Jobs(Pages, Renewals):
             except ElectionError as error:
                 judged = await self._judge(settle)
                 answers[place] = error if judged is None else judged
-        # In one order whoever asks, so that two who settle the same jobs do not wait for each other.
+        # In one order, so that two who settle the same jobs do not wait for each other.
         left = sorted(
             set(range(len(settles))) - set(answers), key=lambda place: settles[place].job_id
         )

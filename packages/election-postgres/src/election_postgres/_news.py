@@ -143,9 +143,13 @@ def _topics(payload: str, origin: str) -> frozenset[Topic] | None:
     """The topics of a notification, none of one's own; `None` for "everything"."""
     try:
         document = json.loads(payload)
-        sender, items = document[0], document[1:]
-    except (ValueError, LookupError, TypeError):
+    except (ValueError, RecursionError):
         return frozenset()  # not one of ours
+    if not (isinstance(document, list) and all(isinstance(item, str) for item in document)):
+        return frozenset()
+    if not document:
+        return frozenset()
+    sender, items = document[0], document[1:]
     if sender == origin:
         return frozenset()
     if "*" in items:

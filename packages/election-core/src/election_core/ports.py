@@ -168,7 +168,8 @@ class Store(Protocol):
     async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
         """Renew sessions together; the answers are in the order of the beats.
 
-        Runner ids within a call are distinct. A renewal at the store's time `t` moves
+        Runner ids within a call are distinct; each answer tells of the group what the whole call
+        leaves. A renewal at the store's time `t` moves
         `lease_expires_at` to `t` plus the group's lease, never back; it moves `term_expires_at`
         likewise for a session that holds an epoch, unless `t` has reached its `step_down_at`. A
         renewal that revives a lapsed session or turns it ready sets `healthy_since` to `t`; one

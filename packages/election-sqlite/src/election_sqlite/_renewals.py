@@ -103,13 +103,12 @@ def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
     holders, leases = _holders(connection, [beat.runner_id for beat in beats])
     current = {holder.session.id for holder in holders.values()}
     cancelled = _cancelled(connection, [b.session_id for b in beats if b.session_id in current])
-    answers: list[Beaten] = []
     renewed: list[tuple[object, ...]] = []
     due: list[tuple[object, ...]] = []
+    sessions: dict[str, tuple[Session, bool]] = {}
     for beat in beats:
         holder = holders.get(beat.runner_id)
         if holder is None or holder.session.id != beat.session_id:
-            answers.append(find_ended(connection, beat.runner_id, session_id=beat.session_id))
             continue
         before = holder.session
         session = renew(before, at, lease=holder.lease, seq=beat.seq, ready=beat.ready)
@@ -126,12 +125,21 @@ def beat(transaction: Transaction, beats: Sequence[Beat]) -> list[Beaten]:
                     holder.runner_id,
                 )
             )
-        if calls := makes_due(before, session, at):
+        calls = makes_due(before, session, at)
+        if calls:
             due.append((micros(at), holder.group_id))
-        margin = before.lease_expires_at - at
-        answers.append(_pulse(holder, session, leases, cancelled, at, margin=margin, due=calls))
+        sessions[holder.runner_id] = session, calls
     connection.executemany(_RENEW, renewed)
     connection.executemany(_MAKE_DUE, due)
+    answers: list[Beaten] = []
+    for beat in beats:
+        if beat.runner_id not in sessions:
+            answers.append(find_ended(connection, beat.runner_id, session_id=beat.session_id))
+            continue
+        holder = holders[beat.runner_id]
+        session, calls = sessions[beat.runner_id]
+        margin = holder.session.lease_expires_at - at
+        answers.append(_pulse(holder, session, leases, cancelled, at, margin=margin, due=calls))
     return answers
 
 

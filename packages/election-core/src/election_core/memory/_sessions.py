@@ -24,13 +24,26 @@ class Sessions(Kept):
     async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
         """See [`beat`][election_core.ports.Store.beat]."""
         at = self._at()
-        return [self._beat(beat, at) for beat in beats]
+        renewed = [self._renew(beat, at) for beat in beats]
+        return [
+            self._how_it_ended(beat.runner_id, beat.session_id)
+            if told is None
+            else self._told(beat.runner_id, at, *told)
+            for beat, told in zip(beats, renewed, strict=True)
+        ]
 
-    def _beat(self, beat: Beat, at: datetime) -> Beaten:
+    def _told(self, runner_id: str, at: datetime, margin: timedelta, due: bool) -> Pulse:
+        runner = self._runners[runner_id]
+        assert runner.session is not None  # noqa: S101 - it was renewed just now
+        group = self._groups[runner.group_id].group
+        return self._pulse(runner, runner.session, group, at, margin=margin, due=due)
+
+    def _renew(self, beat: Beat, at: datetime) -> tuple[timedelta, bool] | None:
+        """Renew a session; what was left of its lease, and whether its group is due by it."""
         runner = self._runners.get(beat.runner_id)
         session = None if runner is None else runner.session
         if runner is None or session is None or session.id != beat.session_id:
-            return self._how_it_ended(beat.runner_id, beat.session_id)
+            return None
         row = self._groups[runner.group_id]
         margin = session.lease_expires_at - at
         before = session
@@ -43,7 +56,7 @@ class Sessions(Kept):
             self._groups[runner.group_id] = evolve(
                 row, revision=row.revision + 1, group=evolve(row.group, look_again_at=at)
             )
-        return self._pulse(runner, session, row.group, at, margin=margin, due=due)
+        return margin, due
 
     async def pulse(self, runner_id: str, session_id: str) -> Beaten:
         """See [`pulse`][election_core.ports.Store.pulse]."""

@@ -1,0 +1,1 @@
+"""Conformance suites, an agreement machine, faults and a clock for authors of stores."""

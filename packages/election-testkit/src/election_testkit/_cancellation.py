@@ -1,0 +1,79 @@
+"""Cancelling a call at a chosen await, and at a chosen time after it began."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Generator
+from typing import Any, Generic, TypeVar
+
+import anyio
+import anyio.lowlevel
+
+__all__ = ["cancel_at", "cancelled_after", "cancelled_at"]
+
+T = TypeVar("T")
+
+
+class _Counted(Generic[T]):
+    """An awaitable that cancels a scope as it is about to wait for the n-th time."""
+
+    def __init__(self, call: Awaitable[T], scope: anyio.CancelScope, awaits: int) -> None:
+        self._call = call
+        self._scope = scope
+        self._left = awaits
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        inner = self._call.__await__()
+        step: Callable[[], Any] = lambda: next(inner)
+        while True:
+            try:
+                waits_for = step()
+            except StopIteration as done:
+                return done.value  # type: ignore[no-any-return]
+            if self._left == 0:
+                self._scope.cancel()
+            self._left -= 1
+            try:
+                sent = yield waits_for
+            except BaseException as thrown:  # cancellations, above all
+                step = _thrower(inner, thrown)
+            else:
+                step = _sender(inner, sent)
+
+
+def _sender(inner: Generator[Any, Any, T], value: Any) -> Callable[[], Any]:
+    return lambda: inner.send(value)
+
+
+def _thrower(inner: Generator[Any, Any, T], thrown: BaseException) -> Callable[[], Any]:
+    return lambda: inner.throw(thrown)
+
+
+async def cancel_at(call: Awaitable[T], scope: anyio.CancelScope, awaits: int) -> T:
+    """Await a call; cancel the scope when it waits for the n-th time, from 0."""
+    return await _Counted(call, scope, awaits)
+
+
+async def cancelled_at(call: Awaitable[object], awaits: int) -> bool:
+    """Await a call and cancel it at its n-th await; whether it was cancelled."""
+    with anyio.CancelScope() as scope:
+        await cancel_at(call, scope, awaits)
+    return scope.cancelled_caught
+
+
+async def cancelled_after(call: Awaitable[object], steps: int) -> bool:
+    """Await a call and cancel it so many steps of the event loop later; whether it was."""
+    ended = False
+    with anyio.CancelScope() as scope:
+
+        async def cancel() -> None:
+            for _ in range(steps):
+                if ended:
+                    return
+                await anyio.lowlevel.checkpoint()
+            scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cancel)
+            await call
+            ended = True
+    return scope.cancelled_caught

@@ -23,7 +23,7 @@ class _Counted(Generic[T]):
 
     def __await__(self) -> Generator[Any, Any, T]:
         inner = self._call.__await__()
-        step: Callable[[], Any] = lambda: next(inner)
+        step: Callable[[], Any] = _sender(inner, None)
         while True:
             try:
                 waits_for = step()
@@ -34,13 +34,13 @@ class _Counted(Generic[T]):
             self._left -= 1
             try:
                 sent = yield waits_for
-            except BaseException as thrown:  # cancellations, above all
+            except BaseException as thrown:  # noqa: BLE001 - cancellations, above all
                 step = _thrower(inner, thrown)
             else:
                 step = _sender(inner, sent)
 
 
-def _sender(inner: Generator[Any, Any, T], value: Any) -> Callable[[], Any]:
+def _sender(inner: Generator[Any, Any, T], value: object) -> Callable[[], Any]:
     return lambda: inner.send(value)
 
 

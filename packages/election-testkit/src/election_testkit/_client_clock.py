@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as datetime_module
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta, tzinfo
 from types import ModuleType
 from typing import Self
 from unittest.mock import patch
@@ -60,7 +59,7 @@ def client_clock_off(seconds: float, packages: tuple[str, ...]) -> Iterator[None
         @classmethod
         @override
         def utcnow(cls) -> Self:
-            return datetime.now(datetime_module.UTC).replace(tzinfo=None) + off  # type: ignore[return-value]
+            return datetime.now(UTC).replace(tzinfo=None) + off  # type: ignore[return-value]
 
     wrong: dict[int, object] = {
         id(datetime): WrongDatetime,

@@ -192,7 +192,7 @@ class FaultyStore(Store, JobStore, AccessStore):
 
     @override
     async def census(self) -> Census:
-        return await self._pass("census", lambda: self.store.census())
+        return await self._pass("census", self.store.census)
 
     @override
     async def prune(self, limit: int = 1000) -> int:
@@ -200,7 +200,7 @@ class FaultyStore(Store, JobStore, AccessStore):
 
     @override
     async def ready(self) -> None:
-        await self._pass("ready", lambda: self.store.ready())
+        await self._pass("ready", self.store.ready)
 
     @override
     async def enqueue(
@@ -258,7 +258,7 @@ class FaultyStore(Store, JobStore, AccessStore):
 
     @override
     async def job_counts(self) -> dict[str, int]:
-        return await self._pass("job_counts", lambda: self.store.job_counts())
+        return await self._pass("job_counts", self.store.job_counts)
 
     @override
     async def add_token(self, token: StoredToken, *, ttl: timedelta | None) -> Token:

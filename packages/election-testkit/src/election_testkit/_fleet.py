@@ -72,7 +72,7 @@ class Fleet:
         return f"{self.group_id}.{name}"
 
     def session(self, name: str, number: int | None = None) -> str:
-        """The id of a runner's current session, or of its first, second, …"""
+        """The id of a runner's current session, or of its first, second and so on."""
         return f"{self.runner(name)}.{number or self.opened[name]}"
 
     def job(self, name: str) -> str:
@@ -246,10 +246,17 @@ class Fleet:
         return item.claim_token
 
     async def settle(
-        self, job: str, token: str, outcome: JobOutcome = JobOutcome.SUCCEEDED, **more: bool
+        self,
+        job: str,
+        token: str,
+        outcome: JobOutcome = JobOutcome.SUCCEEDED,
+        *,
+        retry: bool = True,
+        result: object = None,
+        error: str | None = None,
     ) -> Job:
         """Settle a job, a refusal raised."""
-        settlement = Settlement(outcome=outcome, **more)
+        settlement = Settlement(outcome=outcome, retry=retry, result=result, error=error)
         return await settle_one(self.store, self.job(job), token, settlement)
 
     async def look(self, job: str) -> Job:

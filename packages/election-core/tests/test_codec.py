@@ -49,7 +49,7 @@ from election_core import (
     elect,
     encode,
 )
-from election_strategies import snapshots
+from election_testkit.strategies import snapshots
 
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8)
 INTEGERS = st.integers(-MAX_INTEGER, MAX_INTEGER)

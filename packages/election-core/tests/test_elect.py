@@ -36,7 +36,7 @@ from election_core import (
     refresh_mark,
     refusals,
 )
-from election_strategies import policies, snapshots
+from election_testkit.strategies import policies, snapshots
 
 # What is expected, written a second time in other words.
 

@@ -23,8 +23,8 @@ from election_core import (
     Settings,
     what_if,
 )
-from election_strategies import commands
-from election_strategies import settings as group_settings
+from election_testkit.strategies import commands
+from election_testkit.strategies import settings as group_settings
 from election_world import World
 
 

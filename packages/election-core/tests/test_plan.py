@@ -43,7 +43,7 @@ from election_core import (
     plan,
     what_if,
 )
-from election_strategies import commands, policies, settings, snapshots
+from election_testkit.strategies import commands, policies, settings, snapshots
 from election_world import World
 
 

@@ -19,7 +19,7 @@ from election_core import (
     grace_until,
     refresh_mark,
 )
-from election_strategies import marks
+from election_testkit.strategies import marks
 from election_world import TICK, World
 
 # The mark.

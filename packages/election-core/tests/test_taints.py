@@ -7,7 +7,7 @@ from hypothesis import given
 
 from election_cases import NOW, a_taint, at
 from election_core import Effect, Operator, Taint, Toleration, excluding, exempt
-from election_strategies import taint_sets, taints, tolerations
+from election_testkit.strategies import taint_sets, taints, tolerations
 
 
 def test_a_taint_without_end_counts_for_ever() -> None:

@@ -1,8 +1,8 @@
-"""Hypothesis strategies for what the core decides about: groups, runners, taints, commands.
+"""Hypothesis strategies for what the core decides about: groups, runners and their marks.
 
 Everything drawn is consistent: exactly the session that holds the current term has its epoch, a
 term's lease never outlasts its session's, a handover has a leader. Times are whole seconds around
-[`NOW`][election_cases.NOW], close enough together that ties and edges come up often.
+[`START`][election_testkit.START], close enough together that ties and edges come up often.
 """
 
 from __future__ import annotations
@@ -13,44 +13,56 @@ from functools import cache
 from attrs import evolve
 from hypothesis import strategies as st
 
-from election_cases import NOW, at
 from election_core import (
     Cause,
-    Command,
-    Configure,
-    Decide,
-    DeleteRunner,
     Drain,
-    DrainRunner,
     Effect,
     Group,
     Handover,
     Kind,
-    Leave,
-    LoseRunner,
     Mark,
-    NewTaint,
     OldestActive,
-    OpenSession,
     Operator,
     Outage,
     Pin,
-    PinLeader,
-    RegisterRunner,
-    Release,
     Runner,
     Session,
     Settings,
     Snapshot,
     Taint,
-    TaintRunner,
     Term,
     Toleration,
-    Undrain,
-    Unpin,
-    Untaint,
     excluding,
 )
+from election_testkit._clock import START
+
+__all__ = [
+    "EFFECTS",
+    "KEYS",
+    "LABELS",
+    "LEASES",
+    "OWNERS",
+    "VALUES",
+    "marks",
+    "outages",
+    "pins",
+    "policies",
+    "runners",
+    "sessions",
+    "settings",
+    "snapshots",
+    "spans",
+    "taint_sets",
+    "taints",
+    "times",
+    "tolerations",
+]
+
+
+def _at(seconds: float) -> datetime:
+    """So many seconds after the start; before it, if negative."""
+    return START + timedelta(seconds=seconds)
+
 
 KEYS = st.sampled_from(["manual", "laptop", "gpu"])
 OWNERS = st.sampled_from(["", "ann", "bob"])
@@ -63,7 +75,7 @@ LEASES = st.sampled_from([1, 5, 15, 60]).map(lambda seconds: timedelta(seconds=s
 @cache
 def times(least: int = -60, most: int = 60) -> st.SearchStrategy[datetime]:
     """Times around now, in whole seconds."""
-    return st.integers(least, most).map(at)
+    return st.integers(least, most).map(_at)
 
 
 @cache
@@ -138,7 +150,7 @@ def sessions(runner_id: str, *, well: bool = False) -> st.SearchStrategy[Session
         Session,
         id=st.just(f"session-{runner_id}"),
         key=st.just(f"key-{runner_id}"),
-        opened_at=st.just(at(-60)),
+        opened_at=st.just(_at(-60)),
         lease_expires_at=times(1 if well else -5, 20),
         ready=st.just(True) if well else st.sampled_from([True, True, True, False]),
         seq=st.integers(0, 3),
@@ -176,7 +188,7 @@ def outages() -> st.SearchStrategy[tuple[Outage, ...]]:
 
     def from_lengths(pairs: list[tuple[int, int]]) -> tuple[Outage, ...]:
         found: list[Outage] = []
-        ended = NOW
+        ended = START
         for up, down in pairs:
             ended -= timedelta(seconds=up)
             began = ended - timedelta(seconds=down)
@@ -194,9 +206,9 @@ def marks() -> st.SearchStrategy[Mark]:
     @st.composite
     def build(draw: st.DrawFn) -> Mark:
         recorded = draw(st.just(()) | outages())
-        newest = max((outage.ended for outage in recorded), default=at(-30))
+        newest = max((outage.ended for outage in recorded), default=_at(-30))
         age = draw(st.sampled_from([0, 0, 0, 1, 3, 4, 20]))
-        return Mark(at=max(newest, at(-age)), outages=recorded)
+        return Mark(at=max(newest, _at(-age)), outages=recorded)
 
     return build()
 
@@ -242,9 +254,9 @@ def snapshots(
     group = Group(
         id="g",
         settings=draw(of_settings if of_settings is not None else settings()),
-        created_at=at(-120),
+        created_at=_at(-120),
         epoch=draw(st.integers(0, 9)),
-        decided_at=at(-1),
+        decided_at=_at(-1),
         grant_not_before=draw(st.none() | times(-5, 20)),
     )
     leading = led if led is not None else bool(members) and draw(st.booleans())
@@ -261,7 +273,7 @@ def snapshots(
     if group.term is None and members:
         released = draw(st.none() | st.sampled_from([runner.id for runner in members]))
     return Snapshot(
-        at=NOW,
+        at=START,
         revision=draw(st.integers(1, 9)),
         group=group,
         runners=tuple(members),
@@ -284,7 +296,7 @@ def _led(draw: st.DrawFn, group: Group, runner: Runner) -> tuple[Group, Runner]:
             deadline=started + draw(spans(0, 60)),
         )
         if draw(st.booleans()):
-            ends = min(ends, max(handover.deadline, at(-5)))
+            ends = min(ends, max(handover.deadline, _at(-5)))
     session = evolve(
         session,
         held_epoch=epoch,
@@ -295,107 +307,9 @@ def _led(draw: st.DrawFn, group: Group, runner: Runner) -> tuple[Group, Runner]:
         epoch=epoch,
         runner_id=runner.id,
         session_id=session.id,
-        elected_at=at(-60),
+        elected_at=_at(-60),
         kind=draw(st.sampled_from(Kind)),
         reason="oldest",
     )
     group = evolve(group, epoch=epoch, term=term, handover=handover, grant_not_before=None)
     return group, evolve(runner, session=session)
-
-
-@cache
-def new_taints() -> st.SearchStrategy[NewTaint]:
-    """Taints as they are asked for."""
-    return st.builds(NewTaint, key=KEYS, effect=EFFECTS, owner=OWNERS, ttl=st.none() | spans(1, 60))
-
-
-_COMMANDS = st.sampled_from(
-    [
-        Decide,
-        Configure,
-        RegisterRunner,
-        DeleteRunner,
-        TaintRunner,
-        TaintRunner,
-        Untaint,
-        DrainRunner,
-        Undrain,
-        PinLeader,
-        PinLeader,
-        Unpin,
-        OpenSession,
-        OpenSession,
-        Release,
-        Leave,
-        LoseRunner,
-    ]
-)
-_BOOLEANS = st.booleans()
-_FEW_NEW_TAINTS = st.lists(new_taints(), max_size=2).map(tuple)
-_ANY_TTL = st.none() | spans(1, 60)
-_ANY_TIMEOUT = st.none() | spans(0, 30)
-_ANY_KEY = st.none() | KEYS
-_ANY_LABELS = st.none() | LABELS
-
-
-@st.composite
-def commands(draw: st.DrawFn, snapshot: Snapshot) -> Command:
-    """Anything that may be asked of this group, sensible or not."""
-    ids = sorted(runner.id for runner in snapshot.runners)
-    sessions = {r.id: r.session for r in snapshot.runners if r.session is not None}
-    runner_id = draw(st.sampled_from([*ids, *ids, *ids, "nobody"]))
-    session = sessions.get(runner_id)
-    session_id = "session-gone" if session is None else session.id
-    term = snapshot.group.term
-    match draw(_COMMANDS):
-        case kind if kind is Configure:
-            return Configure(settings=draw(settings()))
-        case kind if kind is RegisterRunner:
-            return RegisterRunner(
-                runner_id="new",
-                name=draw(st.sampled_from([*ids, "new", "other"])),
-                labels=draw(_ANY_LABELS),
-                taints=draw(_FEW_NEW_TAINTS),
-            )
-        case kind if kind is TaintRunner:
-            return TaintRunner(runner_id=runner_id, taint=draw(new_taints()))
-        case kind if kind is Untaint:
-            return Untaint(
-                runner_id=runner_id, key=draw(_ANY_KEY), owner=draw(OWNERS), force=draw(_BOOLEANS)
-            )
-        case kind if kind is DrainRunner:
-            return DrainRunner(runner_id=runner_id, timeout=draw(_ANY_TIMEOUT))
-        case kind if kind is PinLeader:
-            return PinLeader(
-                runner_id=runner_id,
-                ttl=draw(_ANY_TTL),
-                immediate=draw(_BOOLEANS),
-                when_eligible=draw(_BOOLEANS),
-            )
-        case kind if kind is OpenSession:
-            keys = ["key-new", *(session.key for session in sessions.values())]
-            return OpenSession(
-                runner_id=runner_id,
-                session_id="session-new",
-                session_key=draw(st.sampled_from(keys)),
-                previous_session_id=draw(st.sampled_from([None, session_id, "session-gone"])),
-                ready=draw(_BOOLEANS),
-            )
-        case kind if kind is Release:
-            held = 0 if term is None else term.epoch
-            if term is not None and draw(_BOOLEANS):
-                runner_id, session_id = term.runner_id, term.session_id
-            epoch = draw(st.sampled_from([held, held, max(0, held - 1)]))
-            return Release(runner_id=runner_id, session_id=session_id, epoch=epoch)
-        case kind if kind is Leave:
-            return Leave(runner_id=runner_id, session_id=session_id)
-        case kind if kind is DeleteRunner:
-            return DeleteRunner(runner_id=runner_id)
-        case kind if kind is Undrain:
-            return Undrain(runner_id=runner_id)
-        case kind if kind is LoseRunner:
-            return LoseRunner(runner_id=runner_id)
-        case kind if kind is Unpin:
-            return Unpin()
-        case _:
-            return Decide()

@@ -41,6 +41,7 @@ __all__ = [
     "claim_job",
     "claimable",
     "enqueue_job",
+    "fence",
     "fence_term",
     "lapse_job",
     "orphan_job",
@@ -278,11 +279,35 @@ def fence_term(group: Group, holder: Runner | None, epoch: int, at: datetime) ->
         LeaseExpired: The term's lease is over.
     """
     term = group.term
-    if term is None or term.epoch != epoch:
-        why = f"{group.epoch} is current" if epoch != group.epoch else "its term has ended"
-        raise StaleEpoch(f"epoch {epoch} is over: {why}", current_epoch=group.epoch)
     session = holder.session if holder is not None else None
-    ends = session.term_expires_at if session is not None else None
+    return fence(
+        epoch,
+        current=group.epoch,
+        term=None if term is None else term.epoch,
+        ends=None if session is None else session.term_expires_at,
+        at=at,
+    )
+
+
+def fence(
+    epoch: int, *, current: int, term: int | None, ends: datetime | None, at: datetime
+) -> datetime:
+    """What [`fence_term`][election_core.fence_term] checks, of the few facts that it needs.
+
+    Args:
+        epoch: Under which the caller wants to write.
+        current: The group's epoch.
+        term: The epoch of the current term; `None` for a group that is vacant.
+        ends: The end of the lease of that term's session, if it still has one.
+        at: The store's time.
+
+    Raises:
+        StaleEpoch: The epoch is not the group's current one, or its term has ended.
+        LeaseExpired: The term's lease is over.
+    """
+    if term != epoch:
+        why = f"{current} is current" if epoch != current else "its term has ended"
+        raise StaleEpoch(f"epoch {epoch} is over: {why}", current_epoch=current)
     if ends is None or ends <= at:
         raise LeaseExpired("the term's lease is over; renew it, then try again")
     return ends

@@ -10,9 +10,8 @@ from asyncpg import SerializationError
 from election_core import (
     Conflict,
     Invalid,
-    LeaseExpired,
     NotFound,
-    StaleEpoch,
+    fence,
 )
 from election_postgres._connections import raising
 
@@ -44,11 +43,10 @@ async def check_fence(
     assert found is not None  # noqa: S101 - the function has one row
     if not found["known"]:
         raise NotFound(f"no group {group_id!r}")
-    ends: datetime | None = found["term_expires_at"]
-    if found["term_epoch"] != epoch:
-        current = found["epoch"]
-        why = f"{current} is current" if epoch != current else "its term has ended"
-        raise StaleEpoch(f"epoch {epoch} is over: {why}", current_epoch=current)
-    if ends is None or ends <= found["at"]:
-        raise LeaseExpired("the term's lease is over; renew it, then try again")
-    return ends
+    return fence(
+        epoch,
+        current=found["epoch"],
+        term=found["term_epoch"],
+        ends=found["term_expires_at"],
+        at=found["at"],
+    )

@@ -20,7 +20,7 @@ from election_core import (
     TokenKind,
 )
 from election_core.ports import StoredToken
-from election_sqlite import SqliteStore, _jobs, _pages, _prune, _renewals
+from election_sqlite import SqliteStore, _jobs, _prune, _renewals
 from sqlite_clock import NOW, ManualClock
 from sqlite_fleet import Fleet
 
@@ -217,8 +217,3 @@ async def test_frequent_statements_use_indexes(
         and "subquery" not in step.lower()
     ]
     assert whole == []
-
-
-def test_cursor_of_pages_is_opaque() -> None:
-    """A cursor holds no more than the key of the last item."""
-    assert _pages.read_cursor(_pages._cursor("a", 1), str, int) == ["a", 1]

@@ -40,6 +40,7 @@ from election_core._commands import (
     Unpin,
     Untaint,
 )
+from election_core._cursors import page_of, read_cursor
 from election_core._elect import (
     BASE_PREFERENCES,
     Decision,
@@ -326,8 +327,10 @@ __all__ = [
     "makes_due",
     "merge_settings",
     "orphan_job",
+    "page_of",
     "plan",
     "preferences",
+    "read_cursor",
     "refresh_mark",
     "refusals",
     "refuse",

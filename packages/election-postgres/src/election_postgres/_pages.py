@@ -4,12 +4,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypeVar
 
 from election_core import (
     Event,
@@ -21,18 +16,18 @@ from election_core import (
     Page,
     RunnerInfo,
     group_info,
+    page_of,
+    read_cursor,
     runner_info,
 )
 from election_core.ports import Census
 from election_postgres._base import Base
 from election_postgres._job_rows import JOB, job_of
-from election_postgres._rows import GROUP, RUNNER, Row, columns, event_of, group_of, runner_of
+from election_postgres._rows import GROUP, RUNNER, columns, event_of, group_of, runner_of
 from election_postgres._values import micros, moment
 
-__all__ = ["Pages", "page_of", "read_cursor"]
+__all__ = ["Pages"]
 
-T = TypeVar("T")
-_MOST = 2**62
 _FIRST = datetime.fromisoformat("0001-01-02T00:00:00+00:00")
 
 _RUNNER = f"""
@@ -71,41 +66,6 @@ SELECT
 FROM now LEFT JOIN election.runner AS r ON true GROUP BY now.at
 """
 _COUNTS = "SELECT state, count(*) AS jobs FROM election.job GROUP BY state"
-
-
-def read_cursor(cursor: str, *kinds: type[str | int]) -> list[str | int]:
-    """The key in a cursor, whose parts are of these kinds.
-
-    Raises:
-        Invalid: It is not one that was given out.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        key = json.loads(text)
-    except (ValueError, binascii.Error, RecursionError):
-        key = None
-    if not (
-        isinstance(key, list)
-        and len(key) == len(kinds)
-        and all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
-        and all("\0" not in part if isinstance(part, str) else abs(part) <= _MOST for part in key)
-    ):
-        raise Invalid("cursor: not one that was given out", field="cursor")
-    return key
-
-
-def page_of(
-    rows: Sequence[Row],
-    limit: int,
-    read: Callable[[Row], T],
-    key: Callable[[Row], tuple[str | int, ...]],
-) -> Page[T]:
-    """A page of rows, of which one more than `limit` were asked for."""
-    next_cursor = None
-    if len(rows) > limit > 0:
-        text = json.dumps(key(rows[limit - 1]), separators=(",", ":"))
-        next_cursor = base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-    return Page(items=tuple(read(row) for row in rows[:limit]), next_cursor=next_cursor)
 
 
 class Pages(Base):

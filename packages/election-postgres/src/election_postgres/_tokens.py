@@ -8,10 +8,9 @@ from datetime import timedelta
 
 from attrs import evolve
 
-from election_core import NotFound, Page, Token
+from election_core import NotFound, Page, Token, page_of, read_cursor
 from election_core.ports import StoredToken
 from election_postgres._base import Base
-from election_postgres._pages import page_of, read_cursor
 from election_postgres._rows import TOKEN, columns, token_of
 from election_postgres._values import span
 

@@ -4,24 +4,20 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
 import sqlite3
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 from election_core import (
     CursorExpired,
     Event,
     GroupInfo,
-    Invalid,
     Job,
     JobState,
     NotFound,
     Page,
     RunnerInfo,
     group_info,
+    page_of,
+    read_cursor,
     runner_info,
 )
 from election_core.ports import Census
@@ -47,51 +43,10 @@ __all__ = [
     "groups",
     "job_counts",
     "jobs",
-    "page_of",
-    "read_cursor",
     "runners",
 ]
 
-T = TypeVar("T")
 _MOST = 2**63 - 1
-
-
-def _cursor(*key: str | int) -> str:
-    text = json.dumps(key, separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str, *kinds: type[str | int]) -> list[str | int]:
-    """The key in a cursor, whose parts are of these kinds.
-
-    Raises:
-        Invalid: It is not one that was given out.
-    """
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        key = json.loads(text)
-    except (ValueError, binascii.Error, RecursionError):
-        key = None
-    if not (
-        isinstance(key, list)
-        and len(key) == len(kinds)
-        and all(type(part) is kind for part, kind in zip(key, kinds, strict=True))
-        and all(isinstance(part, str) or abs(part) <= _MOST for part in key)
-    ):
-        raise Invalid("cursor: not one that was given out", field="cursor")
-    return key
-
-
-def page_of(
-    rows: list[tuple[Any, ...]],
-    limit: int,
-    read: Callable[[tuple[Any, ...]], T],
-    key: Callable[[T], tuple[str | int, ...]],
-) -> Page[T]:
-    """A page of rows, of which one more than `limit` were asked for."""
-    items = tuple(read(row) for row in rows[:limit])
-    more = len(rows) > limit
-    return Page(items=items, next_cursor=_cursor(*key(items[-1])) if more and items else None)
 
 
 def _check_living(connection: sqlite3.Connection, group_id: str) -> None:
@@ -123,7 +78,7 @@ def groups(transaction: Transaction, cursor: str | None, limit: int) -> Page[Gro
         rows,
         limit,
         lambda row: group_info(group_of(row[:-1]), moment(row[-1]), transaction.at),
-        lambda group: (group.id,),
+        lambda row: (row[0],),
     )
 
 
@@ -142,7 +97,7 @@ def runners(
         rows,
         limit,
         lambda row: runner_info(runner_of(row), transaction.at),
-        lambda runner: (micros(runner.created_at), runner.id),
+        lambda row: (row[RUNNER.index("created_at")], row[0]),
     )
 
 
@@ -163,8 +118,7 @@ def jobs(
         f" WHERE group_id = ?1 AND seq > ?2{one_state} ORDER BY seq LIMIT ?3",
         values,
     ).fetchall()
-    page = page_of(rows, limit, record_of, lambda record: (record.seq,))
-    return Page(items=tuple(record.job for record in page.items), next_cursor=page.next_cursor)
+    return page_of(rows, limit, lambda row: record_of(row).job, lambda row: (row[0],))
 
 
 def events(

@@ -9,11 +9,10 @@ from typing import Any
 
 from attrs import evolve
 
-from election_core import NotFound, Page, Token
+from election_core import NotFound, Page, Token, page_of, read_cursor
 from election_core.ports import StoredToken
 from election_sqlite._groups import find_group, find_runner_row
 from election_sqlite._lane import Transaction
-from election_sqlite._pages import page_of, read_cursor
 from election_sqlite._rows import TOKEN, columns, token_of
 from election_sqlite._values import micros
 
@@ -70,7 +69,7 @@ def tokens(transaction: Transaction, cursor: str | None, limit: int) -> Page[Tok
         f"SELECT {columns(TOKEN)} FROM election_token WHERE id > ? ORDER BY id LIMIT ?",
         (after, limit + 1),
     ).fetchall()
-    return page_of(rows, limit, token_of, lambda token: (token.id,))
+    return page_of(rows, limit, token_of, lambda row: (row[0],))
 
 
 def revoke_token(transaction: Transaction, token_id: str) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from attrs import evolve
 
+from election_core._cursors import page_of, read_cursor
 from election_core._errors import ConflictError, ElectionError, NotFound
 from election_core._jobs import (
     Claim,
@@ -27,7 +28,6 @@ from election_core._jobs import (
 )
 from election_core._states import SessionCall, SessionState, refuse
 from election_core._views import Page
-from election_core.memory._cursors import cursor_of, read_number
 from election_core.memory._kept import Given, Kept
 from election_core.ports import Enqueued, Settle
 
@@ -175,22 +175,18 @@ class Jobs(Kept):
     ) -> Page[Job]:
         """See [`jobs`][election_core.ports.JobStore.jobs]."""
         self._living(group_id)
-        after = read_number(cursor)
+        (after,) = (0,) if cursor is None else read_cursor(cursor, int)
         rows = sorted(
             (
-                r
-                for r in self._jobs.values()
-                if r.job.group_id == group_id
-                and state in (None, r.job.state)
-                and (after is None or r.seq > after)
+                record
+                for record in self._jobs.values()
+                if record.job.group_id == group_id
+                and state in (None, record.job.state)
+                and record.seq > int(after)
             ),
-            key=lambda r: r.seq,
+            key=lambda record: record.seq,
         )
-        page = rows[:limit]
-        return Page(
-            items=tuple(r.job for r in page),
-            next_cursor=cursor_of(str(page[-1].seq)) if len(rows) > limit else None,
-        )
+        return page_of(rows, limit, lambda record: record.job, lambda record: (record.seq,))
 
     async def job_counts(self) -> dict[str, int]:
         """See [`job_counts`][election_core.ports.JobStore.job_counts]."""

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
+from election_core._cursors import page_of, read_cursor
 from election_core._errors import CursorExpired, NotFound
 from election_core._events import Event
 from election_core._jobs import JobState
+from election_core._state import Runner
 from election_core._states import SessionState, session_state
 from election_core._views import GroupInfo, Page, RunnerInfo, Token, group_info, runner_info
-from election_core.memory._cursors import cursor_of, read_cursor
 from election_core.memory._kept import Given, Kept
 from election_core.ports import Census
 
@@ -35,16 +36,17 @@ class Lists(Kept):
     async def groups(self, *, cursor: str | None = None, limit: int = 100) -> Page[GroupInfo]:
         """See [`groups`][election_core.ports.Store.groups]."""
         at = self._at()
-        after = read_cursor(cursor)
+        (after,) = ("",) if cursor is None else read_cursor(cursor, str)
         rows = [
             self._groups[key].group
             for key in sorted(self._groups)
-            if self._groups[key].group.deleted_at is None and (after is None or key > after)
+            if self._groups[key].group.deleted_at is None and key > str(after)
         ]
-        page = rows[:limit]
-        return Page(
-            items=tuple(group_info(group, self._term_expires_at(group), at) for group in page),
-            next_cursor=cursor_of(page[-1].id) if len(rows) > limit else None,
+        return page_of(
+            rows,
+            limit,
+            lambda group: group_info(group, self._term_expires_at(group), at),
+            lambda group: (group.id,),
         )
 
     async def runners(
@@ -53,17 +55,9 @@ class Lists(Kept):
         """See [`runners`][election_core.ports.Store.runners]."""
         at = self._at()
         self._living(group_id)
-        after = read_cursor(cursor)
-        rows = [
-            (f"{runner.created_at.isoformat(timespec='microseconds')} {runner.id}", runner)
-            for runner in self._members(group_id)
-        ]
-        rows = [row for row in rows if after is None or row[0] > after]
-        page = rows[:limit]
-        return Page(
-            items=tuple(runner_info(runner, at) for _, runner in page),
-            next_cursor=cursor_of(page[-1][0]) if len(rows) > limit else None,
-        )
+        after = ["", ""] if cursor is None else read_cursor(cursor, str, str)
+        rows = [runner for runner in self._members(group_id) if _age(runner) > tuple(after)]
+        return page_of(rows, limit, lambda runner: runner_info(runner, at), _age)
 
     async def events(
         self, group_id: str | None, *, after: int | None = None, limit: int = 100
@@ -137,6 +131,11 @@ class Lists(Kept):
 
     async def ready(self) -> None:
         """See [`ready`][election_core.ports.Store.ready]."""
+
+
+def _age(runner: Runner) -> tuple[str, str]:
+    """What runners are ordered by, oldest first."""
+    return runner.created_at.isoformat(timespec="microseconds"), runner.id
 
 
 def _outlived(token: Token, at: datetime) -> bool:

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 from attrs import evolve
 
+from election_core._cursors import page_of, read_cursor
 from election_core._errors import NotFound
 from election_core._views import Page, Token
-from election_core.memory._cursors import cursor_of, read_cursor
 from election_core.memory._kept import Kept
 from election_core.ports import StoredToken
 
@@ -41,13 +41,9 @@ class Tokens(Kept):
 
     async def tokens(self, *, cursor: str | None = None, limit: int = 100) -> Page[Token]:
         """See [`tokens`][election_core.ports.AccessStore.tokens]."""
-        after = read_cursor(cursor)
-        keys = [key for key in sorted(self._tokens) if after is None or key > after]
-        page = keys[:limit]
-        return Page(
-            items=tuple(self._tokens[key].token for key in page),
-            next_cursor=cursor_of(page[-1]) if len(keys) > limit else None,
-        )
+        (after,) = ("",) if cursor is None else read_cursor(cursor, str)
+        rows = [self._tokens[key].token for key in sorted(self._tokens) if key > str(after)]
+        return page_of(rows, limit, lambda token: token, lambda token: (token.id,))
 
     async def revoke_token(self, token_id: str) -> None:
         """See [`revoke_token`][election_core.ports.AccessStore.revoke_token]."""

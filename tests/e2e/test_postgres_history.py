@@ -32,7 +32,7 @@ from election_core import (
 )
 from election_core.ports import Settle
 from election_postgres import PostgresStore, migrate
-from postgres_fleet import DEADLINE, Fleet, connected, shift_clock
+from postgres_fleet import DEADLINE, Fleet, connected, shift_clock, until
 from postgres_server import PostgresServer, programs
 
 LEASE = timedelta(minutes=1)
@@ -198,7 +198,7 @@ def until_caught_up(primary: PostgresServer, standby: PostgresServer) -> None:
 
         async def wait() -> None:
             async with asyncio.timeout(DEADLINE):
-                while not primary.caught_up(standby):
+                while not primary.caught_up(standby):  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.02)
 
         thread.submit(lambda: asyncio.run(wait())).result()
@@ -304,9 +304,11 @@ async def test_a_backup_in_place_of_the_database_is_noticed() -> None:
         with copy:
             lost = await went_on(before, copy.dsn("saved"))
             server.kill()
-            async with asyncio.timeout(DEADLINE):
-                while await asyncio.to_thread(copy.value, "SELECT pg_is_in_recovery()"):
-                    await asyncio.sleep(0.02)
+
+            async def recovered() -> bool:
+                return not await asyncio.to_thread(copy.value, "SELECT pg_is_in_recovery()")
+
+            await until(recovered)
             async with PostgresStore.open(lost.dsn) as store:
                 await check(store, lost)
                 await check_barrier(store, lost)

@@ -7,6 +7,7 @@ one, a statement runs inside a transaction that sets what it needs, and nothing 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -189,6 +190,7 @@ class Connections:
             raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
         except Exception as error:
             raise raising(error, self.where, sent=False, writes=writes) from error
+        whole = not self.pooled
         try:
             if not self.pooled:
                 found: Sequence[asyncpg.Record] = await connection.fetch(
@@ -196,30 +198,28 @@ class Connections:
                 )
                 return found
             async with asyncio.timeout(self._patience):
-                return await self._in_transaction(connection, statement, values)
+                found = await self._in_transaction(connection, statement, values)
+            whole = True
+            return found
         except Exception as error:
             # The driver refuses by itself to send on a connection that it knows to be closed.
             sent = not isinstance(error, asyncpg.InterfaceError)
             raise raising(error, self.where, sent=sent, writes=writes) from error
         finally:
-            await self._release(connection)
+            await self._release(connection, whole=whole)
 
     async def _in_transaction(
         self, connection: _Pooled, statement: str, values: tuple[object, ...]
     ) -> Sequence[asyncpg.Record]:
         await connection.execute(self._begin)
-        try:
-            found: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
-        except asyncpg.PostgresError:
-            await connection.execute("ROLLBACK")
-            raise
+        found: Sequence[asyncpg.Record] = await connection.fetch(statement, *values)
         await connection.execute("COMMIT")
         return found
 
-    async def _release(self, connection: _Pooled) -> None:
+    async def _release(self, connection: _Pooled, *, whole: bool) -> None:
         """Give a connection back, or end one whose statement was given up and does not end."""
         try:
-            if connection.is_in_transaction():  # behind a pooler, by who was cancelled or late
+            if not whole:  # behind a pooler: one that failed, or whose caller was cancelled
                 await self._roll_back(connection)
         finally:
             try:
@@ -231,7 +231,8 @@ class Connections:
         try:
             await connection.execute("ROLLBACK", timeout=_SLACK)
         except BaseException as error:
-            connection.terminate()
+            with contextlib.suppress(asyncpg.InterfaceError):  # it has ended by itself
+                connection.terminate()
             if not isinstance(error, Exception):
                 raise
 

@@ -47,7 +47,7 @@ __all__ = ["Jobs"]
 
 _ENQUEUE = "SELECT * FROM election.enqueue($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
 _CLAIM = "SELECT * FROM election.claim($1, $2, $3, $4, $5, $6, $7)"
-_SETTLE = "SELECT * FROM election.settle($1, $2, $3, $4, $5, $6, $7)"
+_SETTLE = "SELECT * FROM election.settle($1, $2, $3, $4, $5, $6, $7::text[]::boolean[])"
 _CANCEL = f"SELECT {columns(JOB, 'j')} FROM election.cancel($1, $2) AS j"
 _JOB = f"SELECT {columns(RECORD, 'j')} FROM election.job AS j WHERE j.id = $1"
 
@@ -235,7 +235,7 @@ class Jobs(Pages, Renewals):
             [settle.settlement.outcome.value for settle in asked],
             [results[place] for place in places],
             [settle.settlement.error for settle in asked],
-            [settle.settlement.retry for settle in asked],
+            [str(settle.settlement.retry) for settle in asked],
         )
         return {row["place"] - 1: job_of(row) for row in rows}
 

@@ -17,7 +17,10 @@ from election_postgres._values import micros, span
 
 __all__ = ["Renewals"]
 
-_BEAT = "SELECT * FROM election.beat($1, $2, $3, $4, $5)"
+# The driver looks up types of arrays of anything but text, which sets a setting of the session.
+_BEAT = """
+SELECT * FROM election.beat($1, $2, $3, $4::text[]::bigint[], $5::text[]::boolean[])
+"""
 _PULSE = """
 SELECT (SELECT election.now($1)) AS at, p.*
 FROM election.meta AS m LEFT JOIN election.pulse AS p ON p.runner_id = $2 AND p.session_id = $3
@@ -65,8 +68,8 @@ class Renewals(Base):
                 self._floor.at,
                 [beat.runner_id for _, beat in left],
                 [beat.session_id for _, beat in left],
-                [beat.seq for _, beat in left],
-                [beat.ready for _, beat in left],
+                [None if beat.seq is None else str(beat.seq) for _, beat in left],
+                [None if beat.ready is None else str(beat.ready) for _, beat in left],
                 writes=True,
             )
             for row in rows:

@@ -8,7 +8,7 @@ import asyncpg
 
 from election_core import Event, RegisterRunner
 from election_postgres import PostgresStore
-from postgres_fleet import DEADLINE, Fleet, connected
+from postgres_fleet import DEADLINE, Fleet, connected, waiting
 
 APPEND = """
 INSERT INTO election.event (id, group_id, happened_at, kind, epoch, reason, actor, details)
@@ -104,3 +104,23 @@ async def test_no_reader_sees_a_gap_fill_later(store: PostgresStore, database: s
     assert len(everything) == 4 + 4 * 25 + 3 * 8
     for reader in readers:
         assert reader.result() == everything
+
+
+async def test_a_commit_announces_its_own_events(store: PostgresStore, database: str) -> None:
+    """A commit that has taken its ids and is held up hides those of others behind it."""
+    one, two = Fleet(store, "g"), Fleet(store, "h")
+    await one.create()
+    await two.create()
+    async with connected(database) as own, connected(database) as watcher:
+        transaction = own.transaction()
+        await transaction.start()
+        await own.execute(APPEND.replace("nextval('election.event_id')", "3"))
+        held = asyncio.create_task(one.do(RegisterRunner(runner_id="a", name="a")))
+        await waiting(watcher)
+        await two.do(RegisterRunner(runner_id="b", name="b"))
+
+        assert [event.id for event in await store.events(None)] == [1, 2]
+        await transaction.rollback()
+        await held
+
+    assert [event.id for event in await store.events(None)] == [1, 2, 3, 4]

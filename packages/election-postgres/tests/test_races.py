@@ -372,3 +372,47 @@ async def test_no_path_leaves_a_lock(
         " (SELECT oid FROM pg_database WHERE datname = current_database())"
     )
     assert locks == []
+
+
+async def test_a_barrier_covers_all_that_a_session_was_told(fleet: Fleet) -> None:
+    """A plain renewal of a leader refuses a commit that would end its term by an older lease."""
+    opening = await fleet.plan(
+        OpenSession(runner_id=fleet.runner("a"), session_id="new", session_key="new")
+    )
+    await fleet.beat("a")
+    assert (await fleet.store.load("g")).revision == opening.before.revision
+
+    with pytest.raises(Conflict):
+        await fleet.commit(opening)
+
+
+async def test_a_deleted_runner_takes_no_revision_along(fleet: Fleet) -> None:
+    """The revision rises by one, however often the runner that goes has changed its group."""
+    await fleet.beat("b", ready=False)
+    await fleet.beat("b", ready=True)
+    before = (await fleet.store.load("g")).revision
+    await fleet.do(DeleteRunner(runner_id=fleet.runner("b")))
+
+    assert (await fleet.store.load("g")).revision == before + 1
+
+
+async def test_a_commit_answers_for_what_it_saw_alone(
+    fleet: Fleet, own: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    """Of two renewals that want a decision, the one that came during the commit stays due."""
+    await fleet.beat("b", ready=False)
+    planned = await fleet.plan(RegisterRunner(runner_id="g-c", name="c"))
+    transaction = own.transaction()
+    await transaction.start()
+    await own.execute(  # the commit stops at the name of its new runner
+        "INSERT INTO election.runner SELECT (json_populate_record(r,"
+        ' \'{"id": "x", "name": "c"}\')).* FROM election.runner AS r WHERE id = \'g-b\''
+    )
+    committing = asyncio.create_task(fleet.commit(planned))
+    await waiting(watcher)
+    await fleet.beat("a", ready=False)
+    await transaction.rollback()
+    await committing
+
+    due = await watcher.fetch("SELECT id FROM election.runner WHERE due_since IS NOT NULL")
+    assert [row["id"] for row in due] == [fleet.runner("a")]

@@ -12,7 +12,7 @@ from election_core import JobOutcome, JobState, Settlement
 from election_core.memory import MemoryStore
 from election_sqlite import SqliteStore
 from sqlite_clock import ManualClock
-from sqlite_fleet import Fleet
+from sqlite_fleet import Fleet, settle
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ async def test_a_finished_job_stays_as_it_is(fleet: Fleet, clock: ManualClock) -
     """The end of the term under which it was finished does nothing to a job."""
     await fleet.join("a")
     await fleet.store.claim("a", "a1", claim_id="c", epoch=1, limit=1, tokens=["t"])
-    await fleet.store.settle("job", "t", Settlement(outcome=JobOutcome.SUCCEEDED, result=1))
+    await settle(fleet.store, "job", "t", Settlement(outcome=JobOutcome.SUCCEEDED, result=1))
     done = await fleet.store.job("job")
     clock.advance(60)
     assert (await fleet.decide()).after.group.term is None

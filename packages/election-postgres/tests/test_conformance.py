@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-from typing_extensions import override
 
 from election_testkit import Commits, Subject
 from postgres_server import Databases

@@ -10,7 +10,7 @@ import asyncpg
 
 from election_core import EPOCH_JUMP, Settings, Unavailable
 from election_postgres._connections import Connections
-from election_postgres._errors import HistoryChanged
+from election_postgres._errors import Contended, HistoryChanged
 from election_postgres._floor import Floor
 
 __all__ = ["Base"]
@@ -19,7 +19,7 @@ T = TypeVar("T")
 _REINCARNATE = "SELECT election.reincarnate($1, $2, $3, $4, $5) AS done"
 _HISTORY = "SELECT history, election.history() AS current FROM election.meta"
 _REASON = "the store may have lost its newest commits"
-_ATTEMPTS = 3
+_ATTEMPTS = 5
 
 
 class Base:
@@ -52,13 +52,19 @@ class Base:
         return await self._asked(lambda: self._renewals.rows(statement, *values, writes=writes))
 
     async def _asked(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """An answer; if the database has begun another history, from after that was dealt with."""
+        """An answer; if the database has begun another history, from after that was dealt with.
+
+        What others came between is asked again: it has had no effect.
+        """
+        refused: Unavailable | None = None
         for _ in range(_ATTEMPTS):
             try:
                 return await ask()
             except HistoryChanged:
                 await self._reincarnate()
-        raise Unavailable(f"{self.where}: it changes its history again and again; try again")
+            except Contended as error:
+                refused = error
+        raise refused or Unavailable(f"{self.where}: it changes its history again and again")
 
     async def _reincarnate(self) -> None:
         """End all terms and move all epochs ahead, unless another replica has done it."""

@@ -18,7 +18,7 @@ from election_core import (
     Unavailable,
 )
 
-__all__ = ["MIGRATE", "HistoryChanged", "mapped_error"]
+__all__ = ["MIGRATE", "Contended", "HistoryChanged", "mapped_error"]
 
 MIGRATE = "run: election migrate --store URL"
 """What to do about a schema that is missing or older."""
@@ -33,8 +33,6 @@ _REFUSED = {
     "28000": "it refuses this user; check the user and the server's pg_hba.conf",
     "28P01": "the password is wrong; check the URL, PGPASSWORD or the password file",
     "3D000": "the database does not exist; create it, or correct the URL",
-    "40001": "another transaction came between; try again",
-    "40P01": "transactions waited for each other; try again",
     "42501": "this role may not do that; grant it what the documentation lists",
     "53100": "its disk is full; free some space, nothing that was committed is lost",
     "53200": "its memory ran out; try again",
@@ -44,10 +42,18 @@ _REFUSED = {
     "57014": "a statement took too long and was ended; try again",
     "57P03": "it is starting or stopping; try again",
 }
+_CONTENDED = {
+    "40001": "another transaction came between; try again",
+    "40P01": "transactions waited for each other; try again",
+}
 _NO_SCHEMA = ("3F000", "42P01", "42883", "42703", "42704", "42804", "42P13")
 _TOO_MUCH = ("54000", "22001", "22003")
 _NO_TEXT = ("22021", "22P05", "22P02")
 _OUTCOME_UNKNOWN_CLASSES = ("08", "57P01", "57P02", "57P05", "XX", "58")
+
+
+class Contended(Unavailable):
+    """Another transaction came between. Nothing took effect, so it may be repeated at once."""
 
 
 class HistoryChanged(Exception):
@@ -91,6 +97,8 @@ def _by_state(error: asyncpg.PostgresError, where: str, *, unknown: bool) -> Exc
         return Conflict(str(error.args[0] if error.args else "the group has changed"))
     if state == _PRUNED:
         return CursorExpired("events behind this one have been pruned; start again without it")
+    if state in _CONTENDED:
+        return Contended(f"{where}: {_CONTENDED[state]}")
     if state in _REFUSED:
         return Unavailable(f"{where}: {_REFUSED[state]}")
     if state in _NO_SCHEMA:

@@ -14,11 +14,12 @@ from attrs import frozen
 from election_core import SchemaMismatch
 from election_postgres._connections import Limits, connected, raising
 from election_postgres._dsn import redacted
-from election_postgres._errors import MIGRATE
+from election_postgres._errors import MIGRATE, Contended
 
 __all__ = ["SCHEMA_VERSION", "Migration", "Step", "check", "migrate", "steps"]
 
 _OLDEST_POSTGRES = 140000
+_ATTEMPTS = 5
 _LOCK = (1164731245, 0)
 _LIMITS = Limits(
     statement=timedelta(hours=1), lock=timedelta(minutes=1), connect=timedelta(seconds=10)
@@ -136,11 +137,16 @@ async def migrate(
     known = steps() if to is None else to
     where = redacted(dsn)
     async with connected(dsn, _LIMITS) as connection:
-        try:
-            async with connection.transaction(readonly=dry_run):
-                return await _migrate(connection, known, where, dry_run=dry_run)
-        except Exception as error:
-            raise raising(error, where, sent=True, writes=False) from error
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                async with connection.transaction(readonly=dry_run):
+                    return await _migrate(connection, known, where, dry_run=dry_run)
+            except Exception as error:
+                known_error = raising(error, where, sent=True, writes=False)
+                if left and isinstance(known_error, Contended):
+                    continue  # it gave way to the traffic, and has changed nothing
+                raise known_error from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 async def _migrate(
@@ -158,7 +164,10 @@ async def _migrate(
     if await connection.fetchval("SELECT to_regclass('election.migration')") is not None:
         before = int(await connection.fetchval(_VERSION))
     missing = [step for step in known if step.version > before]
-    if not dry_run:
+    if missing and not dry_run:
+        if before:
+            # Every call reads this first, so none is left half way when the others are locked.
+            await connection.execute("LOCK TABLE election.meta IN ACCESS EXCLUSIVE MODE")
         for step in missing:
             await connection.execute(step.sql)
             await connection.execute(_APPLIED, step.version, step.name, step.compatible_from)

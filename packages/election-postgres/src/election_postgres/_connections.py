@@ -190,18 +190,18 @@ class Connections:
             raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
         except Exception as error:
             raise raising(error, self.where, sent=False, writes=writes) from error
-        whole = not self.pooled
+        whole = False
         try:
-            if not self.pooled:
-                found: Sequence[asyncpg.Record] = await connection.fetch(
-                    statement, *values, timeout=self._patience
-                )
-                return found
-            async with asyncio.timeout(self._patience):
-                found = await self._in_transaction(connection, statement, values)
+            found: Sequence[asyncpg.Record]
+            if self.pooled:
+                async with asyncio.timeout(self._patience):
+                    found = await self._in_transaction(connection, statement, values)
+            else:
+                found = await connection.fetch(statement, *values, timeout=self._patience)
             whole = True
             return found
         except Exception as error:
+            whole = not self.pooled and isinstance(error, asyncpg.PostgresError)
             # The driver refuses by itself to send on a connection that it knows to be closed.
             sent = not isinstance(error, asyncpg.InterfaceError)
             raise raising(error, self.where, sent=sent, writes=writes) from error
@@ -219,7 +219,9 @@ class Connections:
     async def _release(self, connection: _Pooled, *, whole: bool) -> None:
         """Give a connection back, or end one whose statement was given up and does not end."""
         try:
-            if not whole:  # behind a pooler: one that failed, or whose caller was cancelled
+            # A statement that was given up may have been half sent, and what was sent has begun a
+            # transaction.
+            if not whole:
                 await self._roll_back(connection)
         finally:
             try:

@@ -26,6 +26,9 @@ class Tokens(Kept):
             self._living(kept.group_id)
         if kept.runner_id is not None and kept.runner_id not in self._runners:
             raise NotFound(f"no runner {kept.runner_id!r}")
+        known = self._tokens.get(kept.id)
+        if known is not None and known.digest == token.digest:  # repeated, its answer was lost
+            return known.token
         kept = evolve(kept, created_at=at, expires_at=None if ttl is None else at + ttl)
         self._tokens[kept.id] = evolve(token, token=kept)
         return kept

@@ -150,7 +150,7 @@ def tests_postgres(session: nox.Session) -> None:
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Measure; see benchmarks/README.md for what is measured and how to read it."""
-    _sync(session, "--all-packages", "--group=test")
+    _sync(session, "--all-packages", "--group=test", "--group=bench")
     for path in sorted(ROOT.glob("benchmarks/bench_*.py")):
         session.run("python", str(path.relative_to(ROOT)), *session.posargs)
 

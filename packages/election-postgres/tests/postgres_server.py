@@ -347,11 +347,15 @@ class PostgresServer(Databases):
 
 
 @contextmanager
-def databases() -> Iterator[Databases]:
-    """The server that ``ELECTION_TEST_POSTGRES_DSN`` names, else one of its own in the block."""
+def databases(**settings: str) -> Iterator[Databases]:
+    """The server that ``ELECTION_TEST_POSTGRES_DSN`` names, else one of its own in the block.
+
+    Args:
+        settings: Those of a `PostgresServer` of its own.
+    """
     named = os.environ.get("ELECTION_TEST_POSTGRES_DSN")
     if named:
         yield Databases(named)
         return
-    with PostgresServer() as server:
+    with PostgresServer(**settings) as server:
         yield server

@@ -1,12 +1,19 @@
-"""The Postgres store keeps what the port promises."""
+"""The Postgres store keeps what the ports promise."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from typing_extensions import override
 
-from election_testkit import Commits, Subject
+from election_testkit import (
+    AccessStoreConformance,
+    JobStoreConformance,
+    StoreConformance,
+    Subject,
+    Suite,
+)
 from postgres_server import Databases
 from postgres_subject import PostgresSubject
 
@@ -19,13 +26,22 @@ def shared_database(postgres: Databases, migrated_template: str) -> Iterator[str
     postgres.drop(dsn)
 
 
-class _OnPostgres:
+class _OnPostgres(Suite):
     @pytest.fixture
+    @override
     async def subject(self, shared_database: str) -> AsyncIterator[Subject]:
         """Stores over one database."""
         async with PostgresSubject.open(shared_database) as subject:
             yield subject
 
 
-class TestCommits(_OnPostgres, Commits):  # type: ignore[misc]
-    """Commits."""
+class TestStore(_OnPostgres, StoreConformance):
+    """Groups, runners, sessions, events and the mark."""
+
+
+class TestJobs(_OnPostgres, JobStoreConformance):
+    """Jobs and their claims."""
+
+
+class TestAccess(_OnPostgres, AccessStoreConformance):
+    """Tokens."""

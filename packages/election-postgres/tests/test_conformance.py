@@ -10,6 +10,7 @@ from typing_extensions import override
 from election_testkit import (
     AccessStoreConformance,
     JobStoreConformance,
+    SharedStoreConformance,
     StoreConformance,
     Subject,
     Suite,
@@ -45,3 +46,7 @@ class TestJobs(_OnPostgres, JobStoreConformance):
 
 class TestAccess(_OnPostgres, AccessStoreConformance):
     """Tokens."""
+
+
+class TestShared(_OnPostgres, SharedStoreConformance):
+    """What one replica tells the others."""

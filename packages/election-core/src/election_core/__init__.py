@@ -124,6 +124,13 @@ from election_core._policy import (
     Reason,
 )
 from election_core._renewal import makes_due, renew
+from election_core._rows import (
+    check_expectations,
+    due_at,
+    end_claim,
+    lost_group,
+    merge_runner,
+)
 from election_core._settings import (
     check_group_id,
     check_settings,
@@ -185,6 +192,7 @@ from election_core._views import (
     Token,
     TokenKind,
     group_info,
+    pulse_of,
     runner_info,
     standing_of,
 )
@@ -304,6 +312,7 @@ __all__ = [
     "Verdict",
     "cancel_job",
     "check_claim",
+    "check_expectations",
     "check_group_id",
     "check_json",
     "check_settings",
@@ -313,8 +322,10 @@ __all__ = [
     "create_group",
     "decode",
     "default_policies",
+    "due_at",
     "elect",
     "encode",
+    "end_claim",
     "enqueue_job",
     "excluding",
     "exempt",
@@ -324,12 +335,15 @@ __all__ = [
     "group_info",
     "lapse_job",
     "leadership",
+    "lost_group",
     "makes_due",
+    "merge_runner",
     "merge_settings",
     "orphan_job",
     "page_of",
     "plan",
     "preferences",
+    "pulse_of",
     "read_cursor",
     "refresh_mark",
     "refusals",

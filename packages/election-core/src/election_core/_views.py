@@ -5,7 +5,7 @@ Durations end in `_seconds` on the wire and are [`timedelta`][datetime.timedelta
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Generic, TypeVar
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from attrs import evolve, field, frozen
 
 from election_core._elect import Verdict
-from election_core._state import Drain, Group, Handover, Pin, Runner, Settings
+from election_core._state import Drain, Group, Handover, Pin, Runner, Session, Settings
 from election_core._states import SessionState, session_state
 from election_core._taints import Taint
 
@@ -31,6 +31,7 @@ __all__ = [
     "Token",
     "TokenKind",
     "group_info",
+    "pulse_of",
     "runner_info",
     "standing_of",
 ]
@@ -248,6 +249,50 @@ class Token:
     runner_id: str | None = None
     created_at: datetime
     expires_at: datetime | None = None
+
+
+def pulse_of(
+    runner: Runner,
+    session: Session,
+    group: Group,
+    term_expires_at: datetime | None,
+    at: datetime,
+    *,
+    cancel: Iterable[str] = (),
+    margin: timedelta | None = None,
+    due: bool = False,
+) -> Pulse:
+    """The pulse of a runner's session at `at`.
+
+    Args:
+        runner: The runner.
+        session: Its session, as the row of the runner has it.
+        group: The runner's group.
+        term_expires_at: The end of the current term's lease, if there is a term.
+        at: The store's time.
+        cancel: The running jobs that the session holds whose cancellation was asked for, in order
+            of enqueueing.
+        margin: What was left of the lease when the renewal came; of a renewal.
+        due: Whether the renewal made the group due.
+    """
+    live = term_expires_at is not None and term_expires_at > at
+    return Pulse(
+        runner_id=runner.id,
+        session_id=session.id,
+        group_id=group.id,
+        at=at,
+        lease_expires_at=session.lease_expires_at,
+        held_epoch=session.held_epoch,
+        term_expires_at=session.term_expires_at,
+        step_down_at=session.step_down_at,
+        standing_version=session.standing_version,
+        cancel=tuple(cancel),
+        group_epoch=group.epoch,
+        leader_runner_id=group.term.runner_id if live and group.term is not None else None,
+        heartbeat=group.settings.heartbeat_interval,
+        margin=margin,
+        due=due,
+    )
 
 
 def runner_info(runner: Runner, at: datetime) -> RunnerInfo:

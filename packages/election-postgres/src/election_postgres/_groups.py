@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from election_core import Changes, Group, Live, NotFound, Snapshot, TermLease
+from election_core import Changes, Live, NotFound, Snapshot, TermLease, lost_group
 from election_core.ports import Committed
 from election_postgres._base import Base
 from election_postgres._rows import (
@@ -60,14 +60,7 @@ class Groups(Base):
             revision = first["revision"] + sum(row["due_count"] or 0 for row in rows)
         elif first["lost_until"] is not None:
             # It may be among lost commits: what remains of those.
-            until = first["lost_until"]
-            group = Group(
-                id=group_id,
-                created_at=until,
-                epoch=first["lost_epoch"],
-                grant_not_before=until,
-                deleted_at=until,
-            )
+            group = lost_group(group_id, first["lost_epoch"], first["lost_until"])
         else:
             raise NotFound(f"no group {group_id!r}")
         return Snapshot(

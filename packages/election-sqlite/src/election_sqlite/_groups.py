@@ -20,6 +20,7 @@ from election_core import (
     Snapshot,
     TermLease,
     lapse_job,
+    lost_group,
     orphan_job,
 )
 from election_core.ports import Committed
@@ -136,8 +137,7 @@ def _lost_group(connection: sqlite3.Connection, group_id: str) -> Group | None:
     epoch, until = connection.execute("SELECT lost_epoch, lost_until FROM election_meta").fetchone()
     if until is None:
         return None
-    at = moment(until)
-    return Group(id=group_id, created_at=at, epoch=epoch, grant_not_before=at, deleted_at=at)
+    return lost_group(group_id, epoch, moment(until))
 
 
 def commit(

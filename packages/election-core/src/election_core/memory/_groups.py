@@ -6,21 +6,18 @@ from datetime import datetime, timedelta
 
 from attrs import evolve
 
-from election_core._changes import Changes, TermLease
+from election_core._changes import Changes
 from election_core._errors import Conflict
-from election_core._jobs import JobState, lapse_job, orphan_job
 from election_core._plan import reincarnate
+from election_core._rows import check_expectations, due_at, end_claim, lost_group, merge_runner
 from election_core._state import (
     EPOCH_JUMP,
-    Group,
     Mark,
     Runner,
-    Session,
     Settings,
     Snapshot,
     refresh_mark,
 )
-from election_core._states import Ended as How
 from election_core.memory._kept import Ended, Kept, Row
 from election_core.ports import Committed, Due
 
@@ -65,13 +62,7 @@ class Groups(Kept):
         at = self._at()
         until = self._lost_until
         if until is not None and group_id not in self._groups:
-            lost = Group(
-                id=group_id,
-                created_at=until,
-                epoch=self._lost_epoch,
-                grant_not_before=until,
-                deleted_at=until,
-            )
+            lost = lost_group(group_id, self._lost_epoch, until)
             return Snapshot(at=at, revision=0, group=lost, mark=self._mark or Mark(at=at))
         return self._snapshot(group_id, at)
 
@@ -91,28 +82,7 @@ class Groups(Kept):
         return Committed(revision=revision + 1, at=at)
 
     def _check_expectations(self, changes: Changes, at: datetime) -> None:
-        opened = {runner.id: runner.session for runner in changes.runners if runner.session}
-        for expected in changes.expects:
-            runner = self._runners.get(expected.runner_id)
-            session = None if runner is None else runner.session
-            if isinstance(expected, TermLease):
-                if (
-                    session is None
-                    or session.id != expected.session_id
-                    or session.term_expires_at != expected.expires_at
-                ):
-                    raise Conflict("the leader renewed its lease meanwhile")
-                continue
-            new = opened.get(expected.runner_id)
-            if new is not None and (session is None or session.id != new.id):
-                session = new
-            if (
-                session is None
-                or session.id != expected.session_id
-                or session.lease_expires_at <= at
-                or not session.ready
-            ):
-                raise Conflict("the elected runner is not live and ready any more")
+        check_expectations(changes, self._runners, at)
 
     def _write(self, changes: Changes, revision: int, commit_id: str, at: datetime) -> None:
         for runner in changes.runners:
@@ -133,37 +103,12 @@ class Groups(Kept):
             self._events.append(evolve(event, id=self._last_event))
 
     def _merged(self, runner: Runner, changes: Changes) -> Runner:
-        """A runner to write, with what renewals own as the row has it."""
-        old = self._runners.get(runner.id)
-        new = runner.session
-        if new is None or old is None or old.session is None or old.session.id != new.id:
-            return runner
-        row = old.session
-        session: Session = evolve(row, held_epoch=new.held_epoch, step_down_at=new.step_down_at)
-        if runner.id in changes.granted:
-            session = evolve(session, term_expires_at=row.lease_expires_at)
-        elif new.held_epoch is None:
-            session = evolve(session, term_expires_at=None)
-        if runner.id in changes.roused:
-            session = evolve(session, standing_version=row.standing_version + 1)
-        return evolve(runner, session=session)
+        return merge_runner(runner, self._runners.get(runner.id), changes)
 
     def _end_claims(self, changes: Changes, at: datetime) -> None:
-        terms = {term.epoch: term.handed_back for term in changes.ended_terms}
-        sessions = {ended.session_id: ended.how for ended in changes.ended_sessions}
         for job_id, record in self._jobs.items():
-            job, claim = record.job, record.claim
-            if job.group_id != changes.group.id or job.state.finished:
-                continue
-            if job.runner_id in changes.deleted:
-                self._jobs[job_id] = orphan_job(record, at)
-            elif job.state is not JobState.RUNNING or claim is None:
-                continue
-            elif claim.epoch in terms:
-                self._jobs[job_id] = lapse_job(record, at, handed_back=terms[claim.epoch])
-            elif claim.epoch is None and claim.session_id in sessions:
-                left = sessions[claim.session_id] is How.LEFT
-                self._jobs[job_id] = lapse_job(record, at, handed_back=left)
+            if record.job.group_id == changes.group.id:
+                self._jobs[job_id] = end_claim(record, changes, at)
 
     async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
         """See [`due`][election_core.ports.Store.due]."""
@@ -172,14 +117,8 @@ class Groups(Kept):
         coming: list[datetime] = []
         for row in self._groups.values():
             group = row.group
-            if group.deleted_at is not None:
-                continue
-            times = [] if group.look_again_at is None else [group.look_again_at]
-            ends = self._term_expires_at(group)
-            if ends is not None and (group.decided_at is None or group.decided_at < ends):
-                times.append(ends)
-            if times:
-                first = min(times)
+            first = due_at(group, self._term_expires_at(group))
+            if first is not None:
                 until, revision = self._held.get(group.id, (at, 0))
                 if first > at:
                     coming.append(first)

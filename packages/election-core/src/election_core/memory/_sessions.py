@@ -11,7 +11,7 @@ from election_core._changes import EndedSession
 from election_core._jobs import JobState
 from election_core._renewal import makes_due, renew
 from election_core._state import Group, Runner, Session
-from election_core._views import Pulse
+from election_core._views import Pulse, pulse_of
 from election_core.memory._kept import Kept
 from election_core.ports import Beat, Beaten
 
@@ -76,33 +76,16 @@ class Sessions(Kept):
         margin: timedelta | None = None,
         due: bool = False,
     ) -> Pulse:
-        leader = self._term_expires_at(group)
-        return Pulse(
-            runner_id=runner.id,
-            session_id=session.id,
-            group_id=group.id,
-            at=at,
-            lease_expires_at=session.lease_expires_at,
-            held_epoch=session.held_epoch,
-            term_expires_at=session.term_expires_at,
-            step_down_at=session.step_down_at,
-            standing_version=session.standing_version,
-            cancel=tuple(
-                record.job.id
-                for record in sorted(self._jobs.values(), key=lambda record: record.seq)
-                if record.job.state is JobState.RUNNING
-                and record.job.cancel_requested
-                and record.claim is not None
-                and record.claim.session_id == session.id
-            ),
-            group_epoch=group.epoch,
-            leader_runner_id=group.term.runner_id
-            if group.term is not None and leader is not None and leader > at
-            else None,
-            heartbeat=group.settings.heartbeat_interval,
-            margin=margin,
-            due=due,
+        cancel = (
+            record.job.id
+            for record in sorted(self._jobs.values(), key=lambda record: record.seq)
+            if record.job.state is JobState.RUNNING
+            and record.job.cancel_requested
+            and record.claim is not None
+            and record.claim.session_id == session.id
         )
+        ends = self._term_expires_at(group)
+        return pulse_of(runner, session, group, ends, at, cancel=cancel, margin=margin, due=due)
 
     async def ended_session(
         self, runner_id: str, *, session_id: str | None = None, key: str | None = None

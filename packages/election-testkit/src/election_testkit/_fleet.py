@@ -245,8 +245,9 @@ class Fleet:
 
     async def claim_one(self, name: str, *, epoch: int | None = 1) -> str:
         """Claim one job that must be there; the token of the claim."""
-        (item,) = (await self.claim(name, epoch=epoch)).items
-        return item.claim_token
+        claimed = await self.claim(name, epoch=epoch)
+        assert len(claimed.items) == 1, f"{name!r} was given no job"
+        return claimed.items[0].claim_token
 
     async def settle(
         self,

@@ -164,17 +164,22 @@ class SharedStoreConformance(Suite):
         self.need(Ability.SIBLING)
         # A tick that does not come, so that only an announcement can wake.
         one, two = _Telling(subject.store), _Telling(await self.sibling(subject))
-        await self._handed_over(one, two, tick=timedelta(hours=1))
+        await self._handed_over(one, two, tick=timedelta(hours=1), once="beat")
 
     async def test_lost_announcement_costs_time_alone(self, subject: Subject) -> None:
         """Where no announcement arrives an engine finds within a few ticks what has changed."""
         self.need(Ability.SIBLING)
         one = _Telling(subject.store, mute=True)
         two = _Telling(await self.sibling(subject), mute=True)
-        await self._handed_over(one, two, tick=_TICK)
+        await self._handed_over(one, two, tick=_TICK, once="events")
 
-    async def _handed_over(self, one: _Telling, two: _Telling, *, tick: timedelta) -> None:
-        """A successor waits on the second engine while its leader releases through the first."""
+    async def _handed_over(
+        self, one: _Telling, two: _Telling, *, tick: timedelta, once: str
+    ) -> None:
+        """A successor waits on the second engine while its leader releases through the first.
+
+        The leader does so `once` the second engine has made that call of its store.
+        """
         fleet = Fleet(one)
         await fleet.create(_SETTINGS)
         await fleet.join("a", "b")
@@ -194,7 +199,7 @@ class SharedStoreConformance(Suite):
                 anyio.create_task_group() as tasks,
             ):
                 tasks.start_soon(wait, second)
-                while not two.calls["beat"]:  # noqa: ASYNC110 - the engine tells nobody
+                while not two.calls[once]:  # noqa: ASYNC110 - the engine tells nobody
                     await anyio.sleep(0.01)
                 await first.release(fleet.runner("a"), fleet.session("a"), 1)
 

@@ -67,7 +67,7 @@ class Wrong:
 
     @override
     def __str__(self) -> str:
-        return f"{self.store.__name__}-{self.case.__name__}"
+        return f"{self.case.__qualname__}-{self.store.__name__}"
 
 
 WRONG: list[Wrong] = []

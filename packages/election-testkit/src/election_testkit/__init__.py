@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
+
+import pytest
+
+# A case that fails in an adapter's tests shows the values it compared, as their own tests do.
+pytest.register_assert_rewrite(
+    *(f"{__name__}.{part.name}" for part in pkgutil.iter_modules(__path__))
+)
+
 from election_testkit._access import AccessStoreConformance
 from election_testkit._agreement import AgreementMachine
 from election_testkit._clock import START, ManualClock

@@ -272,6 +272,7 @@ def test_what_if_untaint(api: Api) -> None:
         [{"eat": {}}],
         [{"taint": {}}],
         [{"taint": {"runner_id": "x", "effect": "no-coffee"}}],
+        [{"taint": {"runner_id": "x", "ttl_seconds": 0}}],
         [{"lose": {"runner_id": "x", "zzz": 1}}],
         [{"lose": {"runner_id": "x"}, "drain": {"runner_id": "x"}}],
     ],

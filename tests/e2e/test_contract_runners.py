@@ -53,6 +53,7 @@ def test_registering_again_updates_labels_and_version(api: Api) -> None:
         {"name": "n", "labels": {"a": 1}},
         {"name": "n", "taints": [{"effect": "no-coffee"}]},
         {"name": "n", "taints": [{"zzz": 1}]},
+        {"name": "n", "taints": [{"key": ""}]},
         {"name": "n", "version": 1},
     ],
 )

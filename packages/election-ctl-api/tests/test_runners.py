@@ -78,6 +78,8 @@ async def test_joining_again_takes_the_instance_key(world: World) -> None:
         ({"name": "a", "labels": []}, "labels"),
         ({"name": "a", "taints": [{"effect": "none"}]}, "taints[0].effect"),
         ({"name": "a", "taints": [{}, {"ttl_seconds": -1}]}, "taints[1].ttl_seconds"),
+        ({"name": "a", "taints": [{}, {"key": ""}]}, "taints[1].key"),
+        ({"name": "a", "taints": [{"key": "x" * 201}]}, "taints[0].key"),
         ({"name": "a", "colour": "red"}, "colour"),
     ],
 )

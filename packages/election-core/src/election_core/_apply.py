@@ -32,6 +32,7 @@ from election_core._draft import Draft
 from election_core._elect import refusals
 from election_core._errors import ConflictError, NotEligible, OwnedByOther
 from election_core._events import EventKind
+from election_core._names import named
 from election_core._policy import Policy
 from election_core._state import EPOCH_JUMP, Drain, Kind, Pin, Runner, Session
 from election_core._states import Ended, SessionState, session_state, term_live
@@ -108,7 +109,10 @@ def _delete_group(draft: Draft, command: DeleteGroup) -> None:
 def _register(draft: Draft, command: RegisterRunner) -> None:
     known = next((r for r in draft.runners.values() if r.name == command.name), None)
     if known is None:
-        taints = tuple(_new_taint(draft, taint) for taint in command.taints)
+        taints = tuple(
+            _new_taint(draft, taint, f"taints[{index}].key")
+            for index, taint in enumerate(command.taints)
+        )
         draft.put(
             Runner(
                 id=command.runner_id,
@@ -161,9 +165,9 @@ def _delete_runner(draft: Draft, command: DeleteRunner) -> None:
     draft.note(EventKind.RUNNER_DELETED, runner_id=runner.id, data={"name": runner.name})
 
 
-def _new_taint(draft: Draft, wanted: NewTaint) -> Taint:
+def _new_taint(draft: Draft, wanted: NewTaint, field: str = "key") -> Taint:
     return Taint(
-        key=wanted.key,
+        key=named(wanted.key, field),
         value=wanted.value,
         effect=wanted.effect,
         owner=wanted.owner,

@@ -29,26 +29,14 @@ from election_core.engine._observer import Observer, Unobserved
 from election_core.engine._wakeups import Wakeups
 from election_core.ports import Beaten, JobStore, Settle, Store
 
-__all__ = ["EngineBase", "named", "new_id", "session_id_of"]
+__all__ = ["EngineBase", "new_id", "session_id_of"]
 
-_LONGEST_NAME = 200
 _MOST_REMEMBERED = 100_000
 
 
 def new_id(kind: str) -> str:
     """A fresh opaque id."""
     return f"{kind}-{secrets.token_hex(10)}"
-
-
-def named(value: str, field: str) -> str:
-    """The value, if it is fit to name something.
-
-    Raises:
-        Invalid: It is empty or longer than 200 characters.
-    """
-    if not value or len(value) > _LONGEST_NAME:
-        raise Invalid(f"{field}: 1 to {_LONGEST_NAME} characters are wanted", field=field)
-    return value
 
 
 class EngineBase:

@@ -9,8 +9,9 @@ import anyio
 
 from election_core._errors import ElectionError, Invalid
 from election_core._jobs import Claimed, Job, JobOutcome, JobSpec, JobState, Settlement
+from election_core._names import named
 from election_core._views import Page, Pulse
-from election_core.engine._base import EngineBase, named, new_id
+from election_core.engine._base import EngineBase, new_id
 from election_core.ports import Enqueued, Settle
 
 __all__ = ["JobCalls"]

@@ -17,8 +17,9 @@ from election_core._commands import (
     Untaint,
 )
 from election_core._errors import NotFound
+from election_core._names import named
 from election_core._views import Page, RunnerInfo, runner_info
-from election_core.engine._base import EngineBase, named, new_id
+from election_core.engine._base import EngineBase, new_id
 
 __all__ = ["RunnerCalls"]
 
@@ -57,7 +58,7 @@ class RunnerCalls(EngineBase):
 
         Raises:
             NotFound: There is no such group.
-            Invalid: The name is empty or too long.
+            Invalid: The name, or the key of a taint, is empty or too long.
             ConflictError: The name is taken and the instance key is not the runner's.
         """
         digest = None
@@ -114,7 +115,6 @@ class RunnerCalls(EngineBase):
             NotFound: There is no such runner.
             Invalid: The key is empty or too long.
         """
-        named(taint.key, "key")
         return await self._told(runner_id, TaintRunner(runner_id=runner_id, taint=taint), actor)
 
     async def untaint(

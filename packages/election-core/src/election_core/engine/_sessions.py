@@ -8,10 +8,11 @@ import anyio
 
 from election_core._commands import Leave, OpenSession, Release
 from election_core._errors import NotFound, SessionEnded
+from election_core._names import named
 from election_core._state import Snapshot
 from election_core._states import SessionCall, SessionState, refuse
 from election_core._views import Pulse, Standing, standing_of
-from election_core.engine._base import EngineBase, named, new_id, session_id_of
+from election_core.engine._base import EngineBase, new_id, session_id_of
 from election_core.ports import Beat
 
 __all__ = ["SessionCalls"]

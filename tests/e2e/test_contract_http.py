@@ -49,6 +49,25 @@ def test_every_answer_names_the_version(api: Api, group: Group, runner: Runner, 
     assert re.fullmatch(r"1\.\d+", answer.headers["election-api"])
 
 
+@pytest.mark.parametrize("path", READS)
+def test_head_is_get_without_the_body(api: Api, group: Group, runner: Runner, path: str) -> None:
+    """What probes and proxies ask with `HEAD` has the status and headers of `GET`."""
+    path = path.format(group=group.id, runner=runner.id)
+    head, get = api.call("HEAD", path), api.get(path)
+    assert (head.status, head.text) == (200, "")
+    assert head.headers["content-type"] == get.headers["content-type"]
+    assert int(head.headers["content-length"]) > 0
+    if path not in ("/healthz", "/readyz", "/openapi.json"):
+        assert api.as_(None).call("HEAD", path).status == 401
+
+
+def test_head_does_not_follow(api: Api, group: Group) -> None:
+    """Of a stream `HEAD` tells the headers and ends."""
+    answer = api.call("HEAD", f"{group.path}/events", headers={"accept": "text/event-stream"})
+    assert (answer.status, answer.text) == (200, "")
+    assert answer.headers["content-type"].startswith("text/event-stream")
+
+
 def test_errors_name_the_version_too(api: Api, group: Group) -> None:
     """Refusals of every kind carry `Election-Api: 1.N`, bodies of deletion too."""
     answers = [

@@ -65,12 +65,19 @@ async def test_a_page_that_is_just_full_is_the_last(world: World) -> None:
 
 
 @pytest.mark.parametrize("name", ["after", "cursor"])
-@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30])
+@pytest.mark.parametrize("value", ["", "x", "-1", "1.5", "9" * 30])
 async def test_a_malformed_position_is_named(world: World, name: str, value: str) -> None:
-    """A position that no event can have is invalid, also of a stream."""
+    """A position that no event can have is invalid."""
     await world.group()
 
     assert (await world.refused("GET", f"{EVENTS}?{name}={value}"))["field"] == name
+
+
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30])
+async def test_a_malformed_position_of_a_stream_is_named(world: World, value: str) -> None:
+    """Before the stream begins, while there is a status to say it with."""
+    await world.group()
+
     stream = {"Accept": "text/event-stream", "Last-Event-ID": value}
     assert (await world.refused("GET", EVENTS, headers=stream))["field"] == "Last-Event-ID"
 

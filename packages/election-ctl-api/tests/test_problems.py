@@ -28,10 +28,10 @@ async def test_an_unknown_address_is_a_problem(world: World, path: str, token: s
 @pytest.mark.parametrize(
     ("method", "path", "allowed"),
     [
-        ("PUT", "/v1/tokens", {"GET", "POST"}),
-        ("PATCH", "/v1/runners/r", {"GET", "DELETE"}),
-        ("POST", "/healthz", {"GET"}),
-        ("TRACE", "/v1/runner-groups/g", {"GET", "PATCH", "DELETE"}),
+        ("PUT", "/v1/tokens", {"GET", "HEAD", "POST"}),
+        ("PATCH", "/v1/runners/r", {"GET", "HEAD", "DELETE"}),
+        ("POST", "/healthz", {"GET", "HEAD"}),
+        ("TRACE", "/v1/runner-groups/g", {"GET", "HEAD", "PATCH", "DELETE"}),
     ],
 )
 async def test_another_method_is_a_problem_that_names_those_allowed(
@@ -49,7 +49,7 @@ async def test_options_tells_what_is_allowed(world: World) -> None:
     answer = await world.call("OPTIONS", "/v1/runner-groups/g", token=None)
 
     assert answer.status_code == 204
-    assert answer.headers["allow"] == "GET, PATCH, DELETE, OPTIONS"
+    assert answer.headers["allow"] == "GET, HEAD, PATCH, DELETE, OPTIONS"
 
 
 class BrokenStore(MemoryStore):

@@ -84,7 +84,7 @@ def _handlers(services: Services) -> list[ControllerRouterHandler]:
     """
     methods: dict[str, list[str]] = {}
     for operation in OPERATIONS:
-        methods.setdefault(operation.path, []).append(operation.method)
+        methods.setdefault(operation.path, []).extend(_methods(operation))
     found: list[ControllerRouterHandler] = []
     for operation in OPERATIONS:
         allowed = methods.pop(operation.path, None)
@@ -94,6 +94,12 @@ def _handlers(services: Services) -> list[ControllerRouterHandler]:
             options = Reply(b"", status=204, headers=[(b"allow", allow.encode())])
         found.append(_bind(operation, services, options))
     return found
+
+
+def _methods(operation: Operation) -> list[HttpMethod]:
+    """What a route answers: where there is `GET` there is `HEAD`, whose body the server drops."""
+    method = HttpMethod(operation.method)
+    return [method, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
 
 
 def _bind(operation: Operation, services: Services, options: Reply | None) -> HTTPRouteHandler:
@@ -106,7 +112,7 @@ def _bind(operation: Operation, services: Services, options: Reply | None) -> HT
 
     handle.__name__ = handle.__qualname__ = operation.name
     path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
-    methods = [HttpMethod(operation.method)]
+    methods = _methods(operation)
     if options is not None:
         methods.append(HttpMethod.OPTIONS)
     return HTTPRouteHandler(path, http_method=methods, name=operation.name, status_code=200)(handle)

@@ -25,7 +25,7 @@ from election_ctl_api._operations import LIMIT, Call, Operation, Parameter, oper
 from election_ctl_api._reading import header, whole_number
 
 if TYPE_CHECKING:
-    from litestar.types import Receive, Scope, Send
+    from litestar.types import HTTPResponseBodyEvent, Receive, Scope, Send
 
 __all__ = ["OPERATIONS", "EventStream"]
 
@@ -34,6 +34,7 @@ KEEP_ALIVE = 15.0
 PATIENCE = 20.0
 """Seconds that a client may take nothing."""
 _MEDIA_TYPE = "text/event-stream"
+_END: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _AFTER = Parameter(
     name="after", type=int, description="Only events behind the one of this id.", example=41
@@ -66,7 +67,8 @@ async def list_events(call: Call) -> object:
     group_id = call.path("group")
     limit = call.limit
     if _MEDIA_TYPE in (call.header("Accept") or "").lower():
-        after = _position(call, ("Last-Event-ID", call.header("Last-Event-ID")))
+        # Who has seen none may say so with an empty header.
+        after = _position(call, ("Last-Event-ID", call.header("Last-Event-ID") or None))
         # Refused before the stream begins, while there is a status to say it with.
         await call.engine.events(group_id, after=after, limit=1)
         return EventStream(call, call.engine.follow(group_id, after=after))
@@ -79,7 +81,7 @@ async def list_events(call: Call) -> object:
 def _position(call: Call, *more: tuple[str, str | None]) -> int | None:
     """The event behind which to begin, by whichever way it is said first."""
     for name, text in (*more, *((name, call.query.get(name)) for name in ("cursor", "after"))):
-        if text:
+        if text is not None:
             return whole_number(text, field=name, least=0, most=MAX_INTEGER)
     return None
 
@@ -96,7 +98,6 @@ class EventStream:
     events: AsyncIterator[Event]
     keep_alive: float = field(factory=lambda: KEEP_ALIVE)
     patience: float = field(factory=lambda: PATIENCE)
-    _chunks: bytes = field(default=b"", init=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it."""
@@ -111,6 +112,9 @@ class EventStream:
                 ],
             }
         )
+        if self.call.scope["method"] == "HEAD":
+            await send(_END)
+            return
         into, out = anyio.create_memory_object_stream[Event]()
         with self.call.services.metrics.streaming():
             async with anyio.create_task_group() as tasks, out:
@@ -118,7 +122,7 @@ class EventStream:
                 tasks.start_soon(_watch, receive, tasks.cancel_scope)
                 if await self._pass_on(out, send):
                     with anyio.move_on_after(self.patience):
-                        await send({"type": "http.response.body", "body": b"", "more_body": False})
+                        await send(_END)
                 tasks.cancel_scope.cancel()
 
     async def _feed(self, into: ObjectSendStream[Event]) -> None:

@@ -163,7 +163,11 @@ async def test_a_held_claim_is_woken_by_a_job() -> None:
         (["wait=soon"], 0),
         (["wait"], 0),
         (["wait=1e9"], 0),
-        (["wait=99999999999999999999"], 0),
+        (["wait=99999999999999999999"], 3600),
+        (["wait=" + "9" * 400], 3600),
+        (['for="a, wait=9", wait=2'], 2),
+        (['for="a; b", wait=2'], 2),
+        (['for="wait=9'], 0),
         (["await=5"], 0),
     ],
 )

@@ -38,7 +38,10 @@ MAX_LIMIT = 500
 """The longest page."""
 
 _MOST_DISCARDED = 16 * MAX_BODY_BYTES
-_WAIT = re.compile(r'^\s*wait\s*=\s*"?(\d{1,9}(?:\.\d{1,6})?)"?\s*$', re.IGNORECASE)
+_PREFERENCE = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*"?)+')
+_WAIT = re.compile(r'\s*wait\s*=\s*"?([0-9]+(?:\.[0-9]+)?)"?\s*(?:;.*)?', re.IGNORECASE)
+_LONGEST_WAIT = 3600.0
+"""Seconds; no heartbeat is longer."""
 
 
 def header(scope: HTTPScope, name: bytes) -> str | None:
@@ -188,8 +191,8 @@ def whole_number(text: str, *, field: str, least: int, most: int) -> int:
 def preferred_wait(values: Iterable[str]) -> timedelta:
     """What the ``Prefer`` headers (RFC 7240) ask by ``wait``: the first counts, none is zero."""
     for value in values:
-        for preference in value.split(","):
-            found = _WAIT.match(preference.partition(";")[0])
+        for preference in _PREFERENCE.findall(value):
+            found = _WAIT.fullmatch(preference)
             if found is not None:
-                return timedelta(seconds=float(found[1]))
+                return timedelta(seconds=min(float(found[1]), _LONGEST_WAIT))
     return timedelta()

@@ -82,7 +82,7 @@ def test_each_setting_has_its_bounds(settings: Settings, field: str) -> None:
         Settings(heartbeat=span(14.9)),
         Settings(handover_timeout=span(0), retry_backoff=span(0)),
         Settings(retry_backoff=span(300)),
-        Settings(retention=timedelta(seconds=1)),
+        Settings(retention=timedelta(microseconds=1)),
     ],
     ids=["short", "long", "slow", "none", "patient", "forgetful"],
 )

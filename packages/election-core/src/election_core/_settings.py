@@ -53,7 +53,7 @@ def check_settings(settings: Settings, policies: Policies) -> Settings:
         )
     _within("handover_timeout_seconds", settings.handover_timeout, timedelta(), _YEAR)
     _within("retry_backoff_seconds", settings.retry_backoff, timedelta(), timedelta(seconds=300))
-    _within("retention_days", settings.retention, timedelta(seconds=1), 100 * _YEAR)
+    _within("retention_days", settings.retention, timedelta.resolution, 100 * _YEAR)
     policy = policies.of(settings)
     if isinstance(policy, OldestActive):
         return evolve(settings, policy=_oldest_active_spec(settings.policy.name, policy))

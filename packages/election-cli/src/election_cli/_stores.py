@@ -6,7 +6,7 @@ import os
 import stat
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 import click
@@ -14,7 +14,9 @@ from attrs import field, frozen
 
 from election_cli._config import Found, Settings
 from election_cli._exits import CommandError, ExitCode
-from election_ctl_api import ControlStore
+
+if TYPE_CHECKING:
+    from election_ctl_api import ControlStore
 
 __all__ = [
     "DATABASE",

@@ -12,6 +12,7 @@ import logging
 import os
 import secrets
 import time
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -23,7 +24,7 @@ from election_cli.demo._journal import Entry, Journal, What, now
 from election_core import ElectionError, Job
 from election_sdk import Runner
 
-__all__ = ["main"]
+__all__ = ["main", "work"]
 
 
 class Witness(logging.Handler):
@@ -81,7 +82,19 @@ class Witness(logging.Handler):
         self._journal.write(evolve(started, at=now(), what=what, code=code))
 
 
-async def _work(url: str, group: str, name: str, runner_id: str, folder: Path) -> None:
+async def work(
+    url: str, *, group: str, name: str, runner_id: str, token: str, folder: Path
+) -> None:
+    """Be a runner until told to stop.
+
+    Args:
+        url: Where the control API listens.
+        group: The runner's group.
+        name: Its name.
+        runner_id: Its id.
+        token: Its own.
+        folder: For the state file, which its next process finds, and a journal for each process.
+    """
     witness = Witness(Journal(folder / f"{name}-{os.getpid()}.jsonl"), runner_id)
     sdk = logging.getLogger("election_sdk")
     sdk.setLevel(logging.DEBUG)
@@ -91,7 +104,8 @@ async def _work(url: str, group: str, name: str, runner_id: str, folder: Path) -
         execution = witness.started(job)
         match job.payload:
             case {"seconds": float() | int() as seconds}:
-                await anyio.to_thread.run_sync(time.sleep, seconds)
+                with anyio.CancelScope(shield=True):
+                    await anyio.to_thread.run_sync(time.sleep, seconds)
             case _:
                 pass
         witness.finished(job)
@@ -99,7 +113,7 @@ async def _work(url: str, group: str, name: str, runner_id: str, folder: Path) -
 
     runner = Runner(
         url,
-        token=os.environ["ELECTION_TOKEN"],
+        token=token,
         group=group,
         name=name,
         runner_id=runner_id,
@@ -116,7 +130,17 @@ def main() -> None:
         parser.add_argument(f"--{option}", required=True)
     given = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(name)s %(message)s")
-    anyio.run(_work, given.url, given.group, given.name, given.runner_id, Path(given.folder))
+    anyio.run(
+        partial(
+            work,
+            given.url,
+            group=given.group,
+            name=given.name,
+            runner_id=given.runner_id,
+            token=os.environ["ELECTION_TOKEN"],
+            folder=Path(given.folder),
+        )
+    )
 
 
 if __name__ == "__main__":

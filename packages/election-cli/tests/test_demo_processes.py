@@ -12,8 +12,8 @@ import pytest
 from election_cli.demo._processes import Child, Processes, StartError, first_line
 
 # `python -m timeit` runs a statement in a process of its own, as `python -m election_cli` would.
-# It sleeps in short pieces: where coverage handles SIGTERM in Python, a signal that comes just before
-# a sleep is heeded only when that sleep is over.
+# It sleeps in short pieces: where coverage handles SIGTERM in Python, a signal that comes just
+# before a sleep is heeded only when that sleep is over.
 FOREVER = "import time\nwhile True: time.sleep(0.05)"
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
 UP = "print('up at http://127.0.0.1:7700', flush=True)"

@@ -7,7 +7,7 @@ from typing_extensions import override
 from election_core.memory import SharedMemoryStore
 from election_testkit import FullStore, ManualClock, Subject
 
-__all__ = ["MemorySubject"]
+__all__ = ["LastingMemorySubject", "MemorySubject"]
 
 
 class MemorySubject(Subject):
@@ -27,3 +27,12 @@ class MemorySubject(Subject):
     @override
     async def sibling(self) -> FullStore:
         return self.shared.replica()
+
+
+class LastingMemorySubject(MemorySubject):
+    """A store in memory that can be closed and opened again, as if its data were elsewhere."""
+
+    @override
+    async def reopen(self) -> FullStore:
+        self.store = self.shared = self.shared.replica()
+        return self.store

@@ -28,8 +28,8 @@ from typing_extensions import override
 import election_testkit
 from election_core import ElectionError
 from election_core.memory import SharedMemoryStore
-from election_testkit import FullStore, Subject, Suite, cases
-from memory_subject import MemorySubject
+from election_testkit import Subject, Suite, cases
+from memory_subject import LastingMemorySubject
 
 __all__ = ["CASES", "SUITES", "WRONG", "Case", "Wrong", "failures", "turns_red"]
 
@@ -89,15 +89,6 @@ def turns_red(*noticing: Case, hangs: bool = False) -> Callable[[Store], Store]:
     return declare
 
 
-class _Reopened(MemorySubject):
-    """A store in memory that is closed and opened again without losing its data."""
-
-    @override
-    async def reopen(self) -> FullStore:
-        self.store = self.shared = self.shared.replica()
-        return self.store
-
-
 async def failures(
     case: Case, store: type[SharedMemoryStore], *, hangs: bool = False
 ) -> list[BaseException]:
@@ -109,7 +100,7 @@ async def failures(
     suite = CASES[case]
     settings = {"many_groups": 50, "many_calls": 50, "patience": _SOON if hangs else suite.patience}
     try:
-        await case(type(suite.__name__, (suite,), settings)(), _Reopened(store))
+        await case(type(suite.__name__, (suite,), settings)(), LastingMemorySubject(store))
     except BaseException as error:
         reasons = _leaves(error)
         if all(map(_is_verdict, reasons)):

@@ -19,11 +19,22 @@ _NANOSECONDS = 1_000_000_000
 
 
 class _AnyDatetime(type):
-    """Every datetime counts as one of the class in disguise."""
+    """Every datetime counts as one of the class in disguise, and the class as that of datetimes.
+
+    So annotations that are looked up meanwhile mean what they always mean.
+    """
 
     @override
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, datetime)
+
+    @override
+    def __eq__(cls, other: object) -> bool:
+        return other is datetime or other is cls
+
+    @override
+    def __hash__(cls) -> int:
+        return hash(datetime)
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
 
+import anyio
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from attrs import frozen
@@ -220,9 +221,10 @@ class Connections:
         """Give a connection back, or end one whose statement was given up and does not end."""
         try:
             # A statement that was given up may have been half sent, and what was sent has begun a
-            # transaction.
+            # transaction. Whoever is cancelled hears of it once that is over and its locks are gone.
             if not whole:
-                await self._roll_back(connection)
+                with anyio.CancelScope(shield=True):
+                    await self._roll_back(connection)
         finally:
             try:
                 await self._pool.release(connection, timeout=_SLACK)

@@ -54,7 +54,10 @@ class Batches(Suite):
 
         kinds = [type(answer) for answer in answers]
         assert kinds == [Pulse, EndedSession, type(None), EndedSession, Pulse]
-        told = [None if answer is None else answer.session_id for answer in answers]
+        told = [
+            answer.session_id if isinstance(answer, Pulse | EndedSession) else answer
+            for answer in answers
+        ]
         assert told == [
             other.session("a"),
             superseded,

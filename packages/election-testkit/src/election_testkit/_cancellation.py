@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable, Generator, Iterator
 from typing import Any, Generic, TypeVar
 
 import anyio
 import anyio.lowlevel
+from attrs import define
 
-__all__ = ["cancel_at", "cancelled_after", "cancelled_at"]
+__all__ = ["Cancelling", "cancel_at", "cancelled_after", "cancelled_at", "everywhere"]
 
 T = TypeVar("T")
+
+_MOST = 30
+"""More awaits, and more steps of the loop, than a call takes that has nothing to wait for."""
 
 
 class _Counted(Generic[T]):
@@ -54,14 +58,14 @@ async def cancel_at(call: Awaitable[T], scope: anyio.CancelScope, awaits: int) -
 
 
 async def cancelled_at(call: Awaitable[object], awaits: int) -> bool:
-    """Await a call and cancel it at its n-th await; whether it was cancelled."""
+    """Await a call and cancel it at its n-th await; whether it came that far."""
     with anyio.CancelScope() as scope:
         await cancel_at(call, scope, awaits)
-    return scope.cancelled_caught
+    return scope.cancel_called
 
 
 async def cancelled_after(call: Awaitable[object], steps: int) -> bool:
-    """Await a call and cancel it so many steps of the event loop later; whether it was."""
+    """Await a call and cancel it so many steps of the event loop later; whether it took as many."""
     ended = False
     with anyio.CancelScope() as scope:
 
@@ -76,4 +80,34 @@ async def cancelled_after(call: Awaitable[object], steps: int) -> bool:
             tasks.start_soon(cancel)
             await call
             ended = True
-    return scope.cancelled_caught
+    return scope.cancel_called
+
+
+@define
+class Cancelling:
+    """Awaits a call, and cancels it in one place."""
+
+    how: Callable[[Awaitable[object], int], Awaitable[bool]]
+    place: int
+    reached: bool = True
+    """Whether the call came so far."""
+
+    async def __call__(self, call: Awaitable[object]) -> None:
+        """Await the call, and cancel it there."""
+        self.reached = await self.how(call, self.place)
+
+
+def everywhere() -> Iterator[Cancelling]:
+    """What cancels one call after another like it, each in another place.
+
+    At each await, and after each step of the event loop, until three in a row came to their end
+    before: how many steps a call takes is not always the same.
+    """
+    for how in (cancelled_at, cancelled_after):
+        ended = 0
+        for place in range(_MOST):
+            cancelling = Cancelling(how, place)
+            yield cancelling
+            ended = 0 if cancelling.reached else ended + 1
+            if ended == 3:
+                break

@@ -23,7 +23,7 @@ from election_core import (
     StaleClaim,
 )
 from election_core.ports import Settle
-from election_testkit._cancellation import cancelled_after, cancelled_at
+from election_testkit._cancellation import everywhere
 from election_testkit._faults import After, FaultyStore
 from election_testkit._fleet import Fleet, fresh
 from election_testkit._subject import Subject
@@ -31,7 +31,6 @@ from election_testkit._suite import Suite
 
 __all__ = ["Settling"]
 
-_STEPS = 30
 _DONE = Settlement(outcome=JobOutcome.SUCCEEDED)
 
 
@@ -243,19 +242,18 @@ class Settling(Suite):
         fleet = Fleet(subject.store)
         await fleet.create()
         await fleet.join("a")
-        for cancelled in (cancelled_at, cancelled_after):
-            for step in range(_STEPS):
-                job_ids = [fresh("job"), fresh("job")]
-                for job_id in job_ids:
-                    await subject.store.enqueue(fleet.group_id, JobSpec(kind="work"), job_id=job_id)
-                claimed = await fleet.claim("a", limit=2)
-                settles = [
-                    Settle(job_id=item.job.id, token=item.claim_token, settlement=_DONE)
-                    for item in claimed.items
-                ]
-                with anyio.fail_after(self.patience):
-                    await cancelled(subject.store.settle(settles), step)
-                    left = await subject.store.jobs(fleet.group_id, state=JobState.RUNNING)
-                    assert len(left.items) in (0, len(settles))
-                    again = await subject.store.settle(settles)
-                assert [answer.id for answer in again if isinstance(answer, Job)] == job_ids
+        for cancel in everywhere():
+            job_ids = [fresh("job"), fresh("job")]
+            for job_id in job_ids:
+                await subject.store.enqueue(fleet.group_id, JobSpec(kind="work"), job_id=job_id)
+            claimed = await fleet.claim("a", limit=2)
+            settles = [
+                Settle(job_id=item.job.id, token=item.claim_token, settlement=_DONE)
+                for item in claimed.items
+            ]
+            with anyio.fail_after(self.patience):
+                await cancel(subject.store.settle(settles))
+                left = await subject.store.jobs(fleet.group_id, state=JobState.RUNNING)
+                assert len(left.items) in (0, len(settles))
+                again = await subject.store.settle(settles)
+            assert [answer.id for answer in again if isinstance(answer, Job)] == job_ids

@@ -120,6 +120,7 @@ class Journal:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         if self._lock < 0:
+            self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         until = time.monotonic() + _PATIENCE
         while True:

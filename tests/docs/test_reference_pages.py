@@ -5,6 +5,7 @@ import re
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+import election_testkit
 from election_core import EventKind, Kind, OldestActive, Settings, encode, preferences
 from election_core.ports import Census
 from election_ctl_api import Metrics
@@ -67,3 +68,10 @@ def test_every_metric_is_told() -> None:
     served = {name for name in served if not name.endswith("_created")}
     told = {name.removesuffix("_total") for name in named("metrics.md", "Metrics")}
     assert told == served
+
+
+def test_all_of_the_testkit_is_told() -> None:
+    """The reference of the kit, which is in an order of its own, knows each name, and no other."""
+    text = (REFERENCE / "python" / "testkit.md").read_text(encoding="utf-8")
+    told = re.findall(r"^::: election_testkit\.(\w+)", text, flags=re.MULTILINE)
+    assert sorted(told) == sorted([*election_testkit.__all__, "strategies"])

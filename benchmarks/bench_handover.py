@@ -1,8 +1,8 @@
 """How long a planned handover of an idle leader takes over loopback.
 
 From the start of the release call to the successor's code knowing: two runners of one group with
-waiting heartbeats on their own connections, and a server process on SQLite. They hand leadership to
-and fro.
+waiting heartbeats on their own connections. They hand leadership to and fro, at one server process
+on SQLite or on Postgres, or each at a replica of its own over one Postgres.
 """
 
 from __future__ import annotations
@@ -10,84 +10,75 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from datetime import timedelta
+from contextlib import AsyncExitStack, ExitStack
 
 import anyio
+from contender import Contender
 from fleet import Server, server
+from population import postgres_place, sqlite_place
+from report import heading, table
+from stores import postgres_server, server_version
 
-from election_core import Role, Standing
 from election_sdk import Client
 
-GROUP = "bench"
 
-
-class Contender:
-    """A runner that does nothing but lead when it may."""
-
-    def __init__(self, client: Client, runner_id: str, standing: Standing) -> None:
-        self.client = client
-        self.runner_id = runner_id
-        self.standing = standing
-        self.leads_since = 0.0
-        self.leads = anyio.Event()
-
-    async def beat(self) -> None:
-        """Wait for news in heartbeats, for ever."""
-        while True:
-            standing = await self.client.heartbeat(
-                self.runner_id,
-                self.standing.session_id,
-                seen=self.standing.standing_version,
-                wait=timedelta(seconds=5),
-            )
-            if standing.role is Role.LEADER and self.standing.role is not Role.LEADER:
-                self.leads_since = time.perf_counter()
-                self.leads.set()
-            self.standing = standing
-
-
-async def measure(to: Server, handovers: int) -> list[float]:
-    """Milliseconds of each handover."""
+async def measure(group: str, first: Server, second: Server, handovers: int) -> list[float]:
+    """Milliseconds of each handover between a runner at one server and a runner at another."""
     taken = []
-    async with (
-        Client(to.url, token=to.token) as operator,
-        Client(to.url, token=to.token) as one,
-        Client(to.url, token=to.token) as two,
-        anyio.create_task_group() as tasks,
-    ):
-        await operator.create_group(GROUP)
+    async with AsyncExitStack() as stack:
         contenders = []
-        for client, name in ((one, "one"), (two, "two")):
-            runner = (await operator.register(GROUP, name)).runner
-            standing = await client.open_session(runner.id, session_key=name)
-            contenders.append(Contender(client, runner.id, standing))
+        for to, name in ((first, "one"), (second, "two")):
+            client, releases = [
+                await stack.enter_async_context(Client(to.url, token=first.token)) for _ in range(2)
+            ]
+            await releases.create_group(group)
+            contenders.append(await Contender.join(client, releases, group, name))
+        tasks = await stack.enter_async_context(anyio.create_task_group())
         for contender in contenders:
             tasks.start_soon(contender.beat)
         leader, successor = contenders
         for _ in range(handovers):
+            await leader.until(leads=True)
+            await successor.until(leads=False)
             await anyio.sleep(0.02)
-            successor.leads = anyio.Event()
-            epoch = leader.standing.epoch
             start = time.perf_counter()
-            await operator.release(leader.runner_id, leader.standing.session_id, epoch)
-            await successor.leads.wait()
-            taken.append(1000 * (successor.leads_since - start))
+            await leader.release()
+            taken.append(1000 * (await successor.until(leads=True) - start))
             leader, successor = successor, leader
         tasks.cancel_scope.cancel()
     return taken
 
 
-def main() -> None:
-    """Print the distribution."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--handovers", type=int, default=300)
-    handovers = parser.parse_args().handovers
-    with server() as to:
-        taken = anyio.run(measure, to, handovers)
+def _row(what: str, taken: list[float]) -> list[str]:
     cuts = statistics.quantiles(taken, n=100)
-    print("| handovers | median | 99th percentile | longest |")
-    print("| ---: | ---: | ---: | ---: |")
-    print(f"| {handovers} | {cuts[49]:.2f} ms | {cuts[98]:.2f} ms | {max(taken):.2f} ms |")
+    return [what, f"{cuts[49]:.2f} ms", f"{cuts[98]:.2f} ms", f"{max(taken):.2f} ms"]
+
+
+def main() -> None:
+    """Print the distribution for each place."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--handovers", type=int, default=500)
+    parser.add_argument("--quick", action="store_true", help="a few handovers")
+    arguments = parser.parse_args()
+    handovers = 100 if arguments.quick else arguments.handovers
+    rows = []
+    with ExitStack() as stack:
+        postgres = stack.enter_context(postgres_server())
+        heading(
+            f"Planned handover of an idle leader, {handovers} times",
+            postgres=server_version(postgres),
+            packages=["uvicorn", "httpx2", "asyncpg"],
+        )
+        file = stack.enter_context(sqlite_place())
+        database = stack.enter_context(postgres_place(postgres))
+        with server(file.url) as to:
+            rows.append(_row("SQLite", anyio.run(measure, "one-server", to, to, handovers)))
+        with server(database.url) as to:
+            rows.append(_row("Postgres", anyio.run(measure, "one-server", to, to, handovers)))
+            with server(database.url) as other:
+                taken = anyio.run(measure, "replicas", to, other, handovers)
+            rows.append(_row("Postgres, two replicas", taken))
+    table(["store", "median", "99th percentile", "longest"], rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""A real server process to measure, and what the system says of it."""
+"""A real server process to measure, and what the system says of it and its database."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,7 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from attrs import frozen
+
+__all__ = ["Server", "cpu_seconds", "memory_mib", "server"]
 
 
 @frozen
@@ -21,35 +24,45 @@ class Server:
 
     url: str
     token: str
-    process: subprocess.Popen[str]
+    process: psutil.Process
 
-    def memory_mib(self) -> float:
-        """What it holds of the machine's memory now."""
-        for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                return int(line.split()[1]) / 1024
-        raise RuntimeError("the system tells no memory of the process")
 
-    def cpu_seconds(self) -> float:
-        """The processor time it has used."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def memory_mib(process: psutil.Process) -> float:
+    """What a process and its children hold of the machine's memory now, shared pages once."""
+    return sum(each.memory_full_info().pss for each in _family(process)) / 2**20
+
+
+def cpu_seconds(process: psutil.Process) -> float:
+    """The processor time that a process and its children have used, also those that have ended."""
+    times = process.cpu_times()
+    used = times.children_user + times.children_system
+    for each in _family(process):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            own = each.cpu_times()
+            used += own.user + own.system
+    return used
+
+
+def _family(process: psutil.Process) -> list[psutil.Process]:
+    return [process, *process.children(recursive=True)]
 
 
 @contextmanager
-def server() -> Iterator[Server]:
-    """A server on a fresh SQLite file and a free port; ended with the block."""
+def server(store: str | None = None) -> Iterator[Server]:
+    """A server on a free port, on this store or a fresh SQLite file; ended with the block."""
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "election_cli", "serve", "--json"]
-        process = subprocess.Popen(
-            [*command, "--state-dir", folder, "--listen", "127.0.0.1:0", "--log-level", "warning"],
+        options = ["--state-dir", folder, "--listen", "127.0.0.1:0", "--log-level", "warning"]
+        started = subprocess.Popen(
+            [*command, *options, *(() if store is None else ("--store", store))],
             stdout=subprocess.PIPE,
             text=True,
         )
         try:
-            assert process.stdout is not None
-            told = json.loads(process.stdout.readline())
-            yield Server(url=told["url"], token=told["operator_token"], process=process)
+            assert started.stdout is not None
+            told = json.loads(started.stdout.readline())
+            token = Path(told["token_file"]).read_text().strip()
+            yield Server(url=told["url"], token=token, process=psutil.Process(started.pid))
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(timeout=20)
+            started.send_signal(signal.SIGTERM)
+            started.wait(timeout=20)

@@ -20,11 +20,12 @@ from election_sqlite import SqliteStore
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "packages/election-postgres/tests"))
 
-from postgres_server import Databases, databases
+from postgres_server import Databases, PostgresServer, databases
 
 __all__ = [
     "Databases",
     "Member",
+    "PostgresServer",
     "fill",
     "postgres_database",
     "postgres_server",

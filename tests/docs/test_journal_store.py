@@ -27,6 +27,9 @@ from election_testkit import (
 )
 from examples.journal_store import JournalStore
 
+FAST = Path("/dev/shm") if Path("/dev/shm").is_dir() else None
+"""Nothing here is about disks."""
+
 
 def open_at(folder: Path, clock: ManualClock) -> AbstractAsyncContextManager[JournalStore]:
     """The store in a folder, under a clock that stands until it is moved."""
@@ -66,12 +69,13 @@ class OnJournal(Suite):
 
     @pytest.fixture
     @override
-    async def subject(self, tmp_path: Path) -> AsyncIterator[Subject]:
+    async def subject(self) -> AsyncIterator[Subject]:
         """A store in a folder of the test's own."""
-        subject = JournalSubject(tmp_path)
-        await subject.reopen()
-        async with subject.first, subject.others:
-            yield subject
+        with TemporaryDirectory(dir=FAST) as folder:
+            subject = JournalSubject(Path(folder))
+            await subject.reopen()
+            async with subject.first, subject.others:
+                yield subject
 
 
 class TestStore(OnJournal, StoreConformance):
@@ -96,7 +100,7 @@ class JournalAgreement(AgreementMachine):
     @override
     @asynccontextmanager
     async def open_store(self, clock: ManualClock) -> AsyncIterator[FullStore]:
-        with TemporaryDirectory() as folder:
+        with TemporaryDirectory(dir=FAST) as folder:
             async with open_at(Path(folder), clock) as store:
                 yield store
 

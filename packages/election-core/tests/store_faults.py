@@ -29,6 +29,8 @@ class FaultyStore(MemoryStore):
     """Whether nothing can be reached."""
     slow: float = 0.0
     """How many seconds each flush of renewals takes."""
+    locked: set[str] = field(factory=set)
+    """The runners whose renewals are not to be had."""
     slow_commits: float = 0.0
     """How many seconds each commit takes."""
     calls: Counter[str] = field(factory=Counter)
@@ -79,7 +81,12 @@ class FaultyStore(MemoryStore):
         self.batches.append([beat.runner_id for beat in beats])
         if self.slow:
             await anyio.sleep(self.slow)
-        return await super().beat(beats)
+        written = await super().beat([beat for beat in beats if beat.runner_id not in self.locked])
+        answers = iter(written)
+        return [
+            Unavailable("its row is locked") if beat.runner_id in self.locked else next(answers)
+            for beat in beats
+        ]
 
     @override
     async def pulse(self, runner_id: str, session_id: str) -> Beaten:

@@ -13,18 +13,16 @@ from election_core import (
     Claimed,
     Command,
     Decide,
-    EndedSession,
     JobSpec,
     OpenSession,
     Plan,
-    Pulse,
     RegisterRunner,
     Settings,
     create_group,
     default_policies,
     plan,
 )
-from election_core.ports import Beat, Committed
+from election_core.ports import Beat, Beaten, Committed
 from election_postgres import PostgresStore
 
 __all__ = ["DEADLINE", "Fleet", "connected", "fresh", "shift_clock", "until", "waiting"]
@@ -126,7 +124,7 @@ class Fleet:
         """A renewal of a runner's session."""
         return Beat(runner_id=self.runner(name), session_id=self.session(name), ready=ready)
 
-    async def beat(self, name: str, *, ready: bool | None = None) -> Pulse | EndedSession | None:
+    async def beat(self, name: str, *, ready: bool | None = None) -> Beaten:
         """Renew a runner's session."""
         return (await self.store.beat([self.renewal(name, ready=ready)]))[0]
 

@@ -152,11 +152,14 @@ async def test_a_locked_row_holds_up_its_own_renewal_alone(
 
 
 async def test_a_row_that_stays_locked_is_told(fleet: Fleet, own: asyncpg.Connection) -> None:
-    """A renewal does not wait for ever; its caller may try again."""
+    """A renewal does not wait for ever; its caller may try again, and it spoils no other's."""
     async with own.transaction():
         await own.fetch(ROW, fleet.runner("a"))
-        with pytest.raises(Unavailable, match="locked for too long"):
-            await fleet.beat("a")
+        locked, other = await fleet.store.beat([fleet.renewal("a"), fleet.renewal("b")])
+
+    assert isinstance(locked, Unavailable)
+    assert "locked for too long" in str(locked)
+    assert isinstance(other, Pulse)
 
 
 async def test_batches_in_opposite_order_do_not_wait_for_each_other(store: PostgresStore) -> None:

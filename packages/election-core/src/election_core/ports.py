@@ -22,7 +22,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 from attrs import frozen
 
 from election_core._changes import Changes, EndedSession
-from election_core._errors import ElectionError
+from election_core._errors import ElectionError, Unavailable
 from election_core._events import Event
 from election_core._jobs import Claimed, Job, JobSpec, JobState, Settlement
 from election_core._state import Mark, Snapshot
@@ -57,8 +57,12 @@ class Beat:
     """`None` leaves readiness as it is."""
 
 
-Beaten = Pulse | EndedSession | None
-"""The answer to a renewal: the session's pulse; how it ended; or that it was never heard of."""
+Beaten = Pulse | EndedSession | Unavailable | None
+"""The answer to a renewal: the session's pulse; how it ended; or that it was never heard of.
+
+Or that this one had no effect, because somebody else had its session for too long: what is wrong
+with one renewal is no answer to the others.
+"""
 
 
 @frozen(kw_only=True)
@@ -177,6 +181,9 @@ class Store(Protocol):
         commit whose snapshot had not seen such a renewal must not undo that: it fails with
         `Conflict` (the simplest way: such a renewal raises the revision) or leaves the group due.
         Every other renewal takes no part in compare-and-set and leaves the revision alone.
+
+        Renewals do not wait for each other: one whose session is locked for more than a moment is
+        answered with [`Unavailable`][election_core.Unavailable], which is not raised then.
         """
         ...
 

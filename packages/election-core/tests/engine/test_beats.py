@@ -64,6 +64,28 @@ async def test_a_flush_has_a_largest_size() -> None:
     assert [len(batch) for batch in store.batches] == [3, 3, 2]
 
 
+async def test_a_renewal_that_could_not_be_written_spoils_no_other() -> None:
+    """Whoever's row is locked is told to try again; who was renewed with it is answered."""
+    async with a_fleet() as fleet:
+        first, second = await fleet.join("first"), await fleet.join("second")
+        fleet.store.locked = {first.runner_id}
+        fleet.store.batches.clear()
+        told: list[str] = []
+
+        async def beat(runner_id: str, session_id: str) -> None:
+            try:
+                await fleet.engine.beat(runner_id, session_id)
+            except Unavailable:
+                told.append(runner_id)
+
+        async with anyio.create_task_group() as tasks:
+            for standing in (first, second):
+                tasks.start_soon(beat, standing.runner_id, standing.session_id)
+
+        assert told == [first.runner_id]
+        assert [len(batch) for batch in fleet.store.batches] == [2]
+
+
 async def test_everybody_in_a_flush_learns_that_it_failed() -> None:
     """A flush that could not be written is refused to each who waited for it, and the next goes."""
     async with a_fleet() as fleet:

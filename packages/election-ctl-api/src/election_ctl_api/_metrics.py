@@ -12,7 +12,7 @@ from datetime import datetime
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 
-from election_core import EndedSession, Event, EventKind, Kind, Pulse
+from election_core import EndedSession, Event, EventKind, Kind, Pulse, Unavailable
 from election_core.ports import Beaten, Census
 
 __all__ = ["Metrics"]
@@ -141,6 +141,8 @@ class Metrics:
                     self._margin.observe(max(0.0, answer.margin.total_seconds()))
             elif isinstance(answer, EndedSession):
                 self._beats.labels(answer.how.value).inc()
+            elif isinstance(answer, Unavailable):
+                self._beats.labels("unavailable").inc()
             else:
                 self._beats.labels("unknown").inc()
 

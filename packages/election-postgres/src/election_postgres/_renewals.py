@@ -47,7 +47,8 @@ SELECT (SELECT election.now($1)) AS at, mark_at, mark_tick, outages FROM electio
 _REFRESH = "SELECT election.mark($1, $2, $3::text::interval, $4) AS done"
 
 _PAUSE = 0.002
-_PATIENCE = 2.0
+_PATIENCE = 1.0
+"""Seconds for which one session that is locked holds up those that are renewed with it."""
 
 
 class Renewals(Base):
@@ -56,8 +57,9 @@ class Renewals(Base):
     async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
         """See [`beat`][election_core.ports.Store.beat].
 
-        A commit that is under way has the row of a session to itself; its renewal is written behind
-        it, and the others do not wait for that lock.
+        A commit that is under way has the row of a session to itself, and its renewal is written
+        behind it. The others are written at once, and answered when that commit is done or
+        patience ends.
         """
         answers: dict[int, Beaten] = {}
         left = list(enumerate(beats))
@@ -84,9 +86,11 @@ class Renewals(Base):
                     ends = await self._ends([beat for _, beat in over])
                     answers |= {place: ends.get(beat.session_id) for place, beat in over}
                 left = [(place, beat) for place, beat in left if place not in answers]
+            if left and asyncio.get_running_loop().time() > until:
+                locked_too_long = f"{self.where}: a session is locked for too long; try again"
+                answers |= {place: Unavailable(locked_too_long) for place, _ in left}
+                break
             if left:
-                if asyncio.get_running_loop().time() > until:
-                    raise Unavailable(f"{self.where}: a session is locked for too long; try again")
                 await asyncio.sleep(_PAUSE)
         return [answers[place] for place in range(len(beats))]
 

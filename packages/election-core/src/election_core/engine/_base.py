@@ -12,7 +12,7 @@ from typing import Self
 import anyio
 
 from election_core._commands import Command
-from election_core._errors import ElectionError, Invalid, NotFound, SessionEnded
+from election_core._errors import ElectionError, Invalid, NotFound, SessionEnded, Unavailable
 from election_core._jobs import Job
 from election_core._plan import Plan
 from election_core._policy import Policies
@@ -168,9 +168,12 @@ class EngineBase:
         Raises:
             SessionSuperseded, SessionEnded: It is not.
             NotFound: Neither is the runner known.
+            Unavailable: The store could not tell.
         """
         if isinstance(answer, Pulse):
             return answer
+        if isinstance(answer, Unavailable):
+            raise answer
         if answer is None:
             await self.store.find_runner(runner_id)
             refuse(None, call)

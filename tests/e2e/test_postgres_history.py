@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 
@@ -319,16 +320,23 @@ def tool(name: str, dsn: str, *arguments: str) -> None:
     subprocess.run([programs() / name, "-d", dsn, *arguments], check=True, timeout=DEADLINE)
 
 
-async def test_a_dump_in_another_server_is_noticed(tmp_path: Path) -> None:
-    """What is dumped and restored elsewhere goes on there, far ahead."""
+@pytest.mark.parametrize("place", ["another server", "another database", "the same database"])
+async def test_a_dump_is_noticed(place: str, tmp_path: Path) -> None:
+    """What is dumped and restored goes on far ahead, wherever that is."""
     dump = os.fspath(tmp_path / "dump")
-    with PostgresServer() as server, PostgresServer() as other:
+    with PostgresServer() as server, ExitStack() as stack:
         before = server.create_database("dumped")
         await prepared(before)
         await asyncio.to_thread(tool, "pg_dump", before, "-Fc", "-f", dump)
-        after = other.create_database("dumped")
-        await asyncio.to_thread(tool, "pg_restore", after, dump)
+        match place:
+            case "another server":
+                after = stack.enter_context(PostgresServer()).create_database("dumped")
+            case "another database":
+                after = server.create_database("restored")
+            case _:
+                after = before
         lost = await went_on(before, after)
+        await asyncio.to_thread(tool, "pg_restore", after, "--clean", "--if-exists", dump)
         async with PostgresStore.open(after) as store:
             await check(store, lost)
             await check_barrier(store, lost)

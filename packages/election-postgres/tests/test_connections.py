@@ -6,6 +6,7 @@ import asyncio
 import traceback
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -20,7 +21,7 @@ from election_core import (
 )
 from election_core.ports import Beat
 from election_postgres import PostgresStore, migrate, redacted
-from guarded_process import free_port
+from guarded_process import folder_of_user, free_port, remove
 from postgres_fixtures import StartPostgres
 from postgres_fleet import DEADLINE, Fleet, connected, fresh, until, waiting
 from postgres_server import Databases
@@ -196,6 +197,50 @@ async def test_a_wrong_password_is_told(start_postgres: StartPostgres) -> None:
     error = await opened(server.dsn(user="locked", password="s3cret"))
 
     assert "the password is wrong" in str(error)
+
+
+async def test_the_environment_says_what_it_says_to_libpq(
+    start_postgres: StartPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A password, a file of them, a service, a socket and several hosts, for each connection."""
+    sockets = folder_of_user("sockets-")
+    server = await asyncio.to_thread(start_postgres, unix_socket_directories=str(sockets))
+    dsn = server.create_role("locked", "s3cret/@?")
+    server.execute("ALTER ROLE locked SUPERUSER")
+    without = server.dsn(user="locked")
+    await migrate(dsn)
+    place = f"127.0.0.1:{server.port}:postgres:locked"
+    (tmp_path / "pass").write_text(f"{place}:s3cret/@?\n")
+    (tmp_path / "pass").chmod(0o600)
+    (tmp_path / "services").write_text(
+        f"[there]\nhost=127.0.0.1\nport={server.port}\ndbname=postgres\nuser=locked\n"
+        "password=s3cret/@?\n"
+    )
+    here = f"127.0.0.1:{server.port}"
+    for url, environment in (
+        (dsn, {}),
+        (without, {"PGPASSWORD": "s3cret/@?"}),
+        (without, {"PGPASSFILE": str(tmp_path / "pass")}),
+        (f"{without}?passfile={tmp_path / 'pass'}", {}),
+        ("postgresql://?service=there", {"PGSERVICEFILE": str(tmp_path / "services")}),
+        (f"postgresql:///postgres?host={sockets}&port={server.port}&user=postgres", {}),
+        (dsn.replace(here, f"127.0.0.1:{free_port()},{here}"), {}),
+    ):
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            async with PostgresStore.open(url) as store:
+                await store.mark(timedelta(seconds=1))
+                async with store.changes():
+                    pass
+    for url, sentence in (
+        (f"{dsn}?sslmode=require", "it has no TLS where sslmode wants it"),
+        (f"{dsn}?sslmode=verify-full", "a file that sslmode needs is missing"),
+        (f"{dsn}?channel_binding=require", "a parameter of the URL is neither"),
+        (f"{dsn}?connect_timeout=5", "a parameter of the URL is neither"),
+    ):
+        assert sentence in str(await opened(url))
+    remove(sockets)
 
 
 async def test_a_wrong_place_is_told(postgres: Databases) -> None:

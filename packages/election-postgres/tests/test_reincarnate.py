@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime, timedelta
 
 import asyncpg
+import pytest
 from attrs import evolve
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -14,19 +15,23 @@ from election_core import (
     EPOCH_JUMP,
     LONGEST_LEASE,
     Changes,
+    Conflict,
     EventKind,
     Group,
     JobRecord,
+    Release,
     Runner,
     Session,
     Settings,
     Snapshot,
+    create_group,
     lapse_job,
     reincarnate,
 )
 from election_postgres import PostgresStore
 from election_testkit.strategies import snapshots
 from postgres_fleet import Fleet, connected, fresh, shift_clock
+from postgres_server import Databases
 
 JOBS = """
 INSERT INTO election.job (
@@ -42,9 +47,10 @@ FROM generate_series(1, 5) AS n
 """
 """Jobs: claimed by the leader, in its last attempt, cancelled, of an earlier epoch, addressed."""
 ANOTHER = "UPDATE election.meta SET history = 'another'"
-EMPTY = (
-    "TRUNCATE election.runner_group, election.runner, election.event, election.job, election.upkeep"
-)
+EMPTY = """
+TRUNCATE election.runner_group, election.runner, election.event, election.job, election.upkeep;
+UPDATE election.meta SET lost_epoch = 0, lost_until = NULL
+"""
 
 
 @st.composite
@@ -204,6 +210,59 @@ async def test_a_backup_that_is_old_goes_further_ahead(store: PostgresStore, dat
         assert (await store.load("g")).group.epoch >= 60 * EPOCH_JUMP
 
 
+async def test_what_was_read_on_the_lost_history_is_in_conflict(
+    store: PostgresStore, database: str
+) -> None:
+    """While some connections still lead to the old primary, no epoch falls at the new one.
+
+    Not even where the revisions are the same, and for a group that is not known there.
+    """
+    fleet = Fleet(store)
+    await fleet.create("a", "b")
+    planned = await fleet.plan(Release(runner_id="g-a", session_id="g-a1", epoch=1))
+    unheard = create_group("unheard", Settings(), at=planned.before.at)
+    async with connected(database) as connection:
+        await connection.execute(ANOTHER)
+        await store.load("g")
+        await connection.execute(
+            "UPDATE election.runner_group SET revision = $1", planned.before.revision
+        )
+
+    with pytest.raises(Conflict, match="an epoch never falls"):
+        await fleet.commit(planned)
+    with pytest.raises(Conflict, match="an epoch never falls"):
+        await store.commit(unheard, expected_revision=0, commit_id=fresh())
+    assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
+
+
+async def test_revisions_go_far_ahead(store: PostgresStore, database: str) -> None:
+    """What is planned here meets no revision that the lost history went on to."""
+    fleet = Fleet(store)
+    await fleet.create("a")
+    before = (await store.load("g")).revision
+    async with connected(database) as connection:
+        await connection.execute(ANOTHER)
+
+    assert (await store.load("g")).revision >= before + EPOCH_JUMP
+
+
+async def test_it_takes_as_long_as_it_takes(database: str) -> None:
+    """Ending all terms grows with the groups, and has more time than a statement has."""
+    limit = timedelta(seconds=1)
+    async with PostgresStore.open(database, statement_timeout=limit) as store:
+        fleet = Fleet(store)
+        await fleet.create("a")
+        async with connected(database) as connection:
+            await connection.execute(
+                "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+                " PERFORM pg_sleep(1.5); RETURN NEW; END $$;"
+                "CREATE TRIGGER slow BEFORE UPDATE ON election.runner_group"
+                " FOR EACH ROW EXECUTE FUNCTION slow()"
+            )
+            await connection.execute(ANOTHER)
+        assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
+
+
 async def test_it_is_done_once(store: PostgresStore, database: str) -> None:
     """Many who notice at once, through several stores, do it once; and it stays done."""
     fleet = Fleet(store)
@@ -215,3 +274,17 @@ async def test_it_is_done_once(store: PostgresStore, database: str) -> None:
 
     assert [event.kind for event in events].count(EventKind.STORE_RESTORED) == 1
     assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
+
+
+async def test_a_copy_on_the_same_server_is_noticed(database: str, postgres: Databases) -> None:
+    """What a database was copied from went on; in its place the copy goes on far ahead."""
+    async with PostgresStore.open(database) as store:
+        await Fleet(store).create("a")
+    name = database.rpartition("/")[2].partition("?")[0]
+    copy = f"{name}_copy"
+    await asyncio.to_thread(postgres.execute, f'CREATE DATABASE "{copy}" TEMPLATE "{name}"')
+    try:
+        async with PostgresStore.open(postgres.dsn(copy)) as store:
+            assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
+    finally:
+        await asyncio.to_thread(postgres.drop, copy)

@@ -28,11 +28,13 @@ class Base:
     Args:
         general: For everything but renewals.
         renewals: For renewals and the mark, which wait for nothing else.
+        patient: For what goes through all groups, and takes as long as it takes.
     """
 
-    def __init__(self, general: Connections, renewals: Connections) -> None:
+    def __init__(self, general: Connections, renewals: Connections, patient: Connections) -> None:
         self._general = general
         self._renewals = renewals
+        self._patient = patient
         self._floor = Floor()
 
     @property
@@ -71,7 +73,7 @@ class Base:
         (found,) = await self._renewals.rows(_HISTORY)
         if found["history"] == found["current"]:
             return
-        await self._renewals.rows(
+        await self._patient.rows(
             _REINCARNATE,
             self._floor.at,
             found["history"],

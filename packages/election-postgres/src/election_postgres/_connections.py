@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import anyio
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
 from attrs import frozen
 from typing_extensions import override
@@ -29,6 +30,7 @@ __all__ = ["Connections", "Limits", "connected", "raising"]
 
 _log = logging.getLogger("election_postgres")
 _Pooled: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
+_PRIMARY = SessionAttribute.primary
 _SLACK = 2.0
 """Seconds that the server may take longer than it was told, before the client gives up."""
 
@@ -59,7 +61,7 @@ class Limits:
     @property
     def begin(self) -> str:
         """Begins a transaction that has these limits; a client that is frozen in it loses it."""
-        idle = (self.statement + self.lock) // timedelta(milliseconds=1)
+        idle = self.lock // timedelta(milliseconds=1)
         return (
             "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
             f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
@@ -81,15 +83,22 @@ def raising(error: Exception, where: str, *, sent: bool, writes: bool) -> Except
 
 
 @asynccontextmanager
-async def connected(dsn: str, limits: Limits) -> AsyncIterator[asyncpg.Connection]:
+async def connected(
+    dsn: str, limits: Limits, *, direct: bool = False
+) -> AsyncIterator[asyncpg.Connection]:
     """One connection, for as long as the block lasts.
+
+    Args:
+        dsn: The database's URL.
+        limits: How long it may take.
+        direct: No pooler is in between, so the driver sees by itself which host is the primary.
 
     Raises:
         Unavailable: There is none to be had.
         Invalid: The URL is malformed.
     """
     where = redacted(dsn)
-    connection = await _connect(dsn, limits, where)
+    connection = await _connect(dsn, limits, where, direct=direct)
     try:
         yield connection
     finally:
@@ -99,20 +108,26 @@ async def connected(dsn: str, limits: Limits) -> AsyncIterator[asyncpg.Connectio
             connection.terminate()
 
 
-async def _connect(dsn: str, limits: Limits, where: str) -> asyncpg.Connection:
+async def _connect(dsn: str, limits: Limits, where: str, *, direct: bool) -> asyncpg.Connection:
     try:
         connection: asyncpg.Connection = await asyncpg.connect(
             dsn,
             timeout=limits.connect.total_seconds(),
             statement_cache_size=0,
             connection_class=_Connection,
+            target_session_attrs=_PRIMARY if direct else None,
         )
     except (asyncpg.ClientConfigurationError, ValueError, OverflowError):
         # Not chained: what the driver says may quote the password.
         raise Invalid(
-            f"{where}: the URL is not understood; write postgresql://USER@HOST/DATABASE, and"
-            " %-quote what is special in a password"
+            f"{where}: the URL is not understood, or a file that sslmode needs is missing; write"
+            " postgresql://USER@HOST/DATABASE, and %-quote what is special in a password"
         ) from None
+    except (asyncpg.UndefinedObjectError, asyncpg.InvalidParameterValueError) as error:
+        raise Invalid(
+            f"{where}: a parameter of the URL is neither one of the driver's nor a setting of the"
+            " server; leave it out"
+        ) from error
     except Exception as error:
         raise raising(error, where, sent=False, writes=False) from error
     return connection
@@ -161,6 +176,8 @@ class Connections:
             timeout=limits.connect.total_seconds(),
             init=set_up,
             connection_class=_Connection,
+            # Behind a pooler the beginning of each transaction says so.
+            target_session_attrs=None if pooled else _PRIMARY,
             statement_cache_size=0 if pooled else 100,
             # The functions of the schema are planned per connection; keep what is planned.
             max_cached_statement_lifetime=0,
@@ -221,7 +238,7 @@ class Connections:
         """Give a connection back, or end one whose statement was given up and does not end."""
         try:
             # A statement that was given up may have been half sent, and what was sent has begun a
-            # transaction. Whoever is cancelled hears of it once that is over and its locks are gone.
+            # transaction. Who is cancelled hears of it once that is over and its locks are gone.
             if not whole:
                 with anyio.CancelScope(shield=True):
                     await self._roll_back(connection)

@@ -29,7 +29,10 @@ _PRUNED = "EL410"
 
 # Nothing took effect.
 _REFUSED = {
+    "0A000": "it cannot do that, a standby perhaps; connect to the primary",
     "25006": "it is read-only, a standby perhaps; connect to the primary",
+    "25P03": "the transaction stood still for too long and was ended; try again",
+    "25P04": "the transaction took too long and was ended; try again",
     "28000": "it refuses this user; check the user and the server's pg_hba.conf",
     "28P01": "the password is wrong; check the URL, PGPASSWORD or the password file",
     "3D000": "the database does not exist; create it, or correct the URL",
@@ -49,7 +52,8 @@ _CONTENDED = {
 _NO_SCHEMA = ("3F000", "42P01", "42883", "42703", "42704", "42804", "42P13")
 _TOO_MUCH = ("54000", "22001", "22003")
 _NO_TEXT = ("22021", "22P05", "22P02")
-_OUTCOME_UNKNOWN_CLASSES = ("08", "57P01", "57P02", "57P05", "XX", "58")
+_RESOURCES = "53"
+_OUTCOME_UNKNOWN_CLASSES = ("08", "40003", "57P01", "57P02", "57P04", "57P05", "XX", "58")
 
 
 class Contended(Unavailable):
@@ -79,6 +83,10 @@ def mapped_error(error: BaseException, where: str, *, sent: bool, writes: bool) 
         return _by_state(error, where, unknown=unknown)
     if isinstance(error, ssl.SSLError | ssl.CertificateError):
         return Unavailable(f"{where}: TLS failed; check sslmode and the certificates")
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return Unavailable(f"{where}: it is a standby; decisions need the primary")
+    if type(error) is ConnectionError:  # the driver's own; the system's are of its subclasses
+        return Unavailable(f"{where}: it has no TLS where sslmode wants it, or it is no Postgres")
     if isinstance(error, TimeoutError):
         return _lost(f"{where}: it did not answer in time", unknown=unknown)
     if isinstance(error, OSError):
@@ -107,8 +115,12 @@ def _by_state(error: asyncpg.PostgresError, where: str, *, unknown: bool) -> Exc
         return Invalid("a value is too large to be kept")
     if state in _NO_TEXT:
         return Invalid("no NUL may be in a text that is kept")
+    if state == "25P02":
+        return Invalid("the transaction has failed before; roll it back and begin another")
     if state == "23505":
         return ConflictError(f"{where}: it holds something else under that id or name already")
+    if state.startswith(_RESOURCES):
+        return Unavailable(f"{where}: it lacks what it needs to do that; look into its log")
     if state.startswith(_OUTCOME_UNKNOWN_CLASSES):
         return _lost(f"{where}: the connection was ended by the server", unknown=unknown)
     return InternalError(f"{where}: Postgres refused a statement (SQLSTATE {state})")

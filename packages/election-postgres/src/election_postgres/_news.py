@@ -31,6 +31,7 @@ class News(Base):
     Args:
         general: See `Base`.
         renewals: See `Base`.
+        patient: See `Base`.
         listen_dsn: Where LISTEN works; `None` if nowhere, because a pooler is in between.
         limits: How long anything may take.
     """
@@ -39,11 +40,12 @@ class News(Base):
         self,
         general: Connections,
         renewals: Connections,
+        patient: Connections,
         *,
         listen_dsn: str | None,
         limits: Limits,
     ) -> None:
-        super().__init__(general, renewals)
+        super().__init__(general, renewals, patient)
         self._listen_dsn = listen_dsn
         self._limits = limits
         self._origin = secrets.token_hex(6)
@@ -79,7 +81,7 @@ class News(Base):
                     topics = None
                 inbox.put_nowait(topics)
 
-        async with connected(self._listen_dsn, self._limits) as connection:
+        async with connected(self._listen_dsn, self._limits, direct=True) as connection:
             connection.add_termination_listener(lambda _: lost.set())
             try:
                 async with asyncio.timeout(self._limits.connect.total_seconds()):

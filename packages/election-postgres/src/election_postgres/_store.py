@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
+from attrs import evolve
 from typing_extensions import override
 
 from election_core import Conflict, SchemaMismatch
@@ -30,12 +31,13 @@ __all__ = ["PostgresStore"]
 _PRUNE = "SELECT election.prune($1, $2) AS rows"
 _READY = """
 SELECT coalesce(max(version), 0) AS version, coalesce(max(compatible_from), 0) AS compatible_from,
-    current_setting('server_version_num')::integer AS server,
-    current_setting('transaction_read_only')::boolean AS read_only
+    current_setting('server_version_num')::integer / 10000 AS server
 FROM election.migration
 """
 _RENEWALS = 2
 """Connections for renewals, the mark and what is due: one each, and one more."""
+_PATIENCE = timedelta(hours=1)
+"""What goes through all groups grows with them, and without it nothing else can go on."""
 
 
 class PostgresStore(Groups, Jobs, Tokens, News, Store, JobStore, AccessStore, SharedStore):
@@ -65,9 +67,11 @@ class PostgresStore(Groups, Jobs, Tokens, News, Store, JobStore, AccessStore, Sh
 
         Args:
             dsn: The database's URL, `postgresql://USER@HOST/DATABASE`.
-            connections: How many at most, besides two for renewals and one that listens.
+            connections: How many at most, besides two for renewals, one that listens, and one for
+                the time after a failover.
             listen_dsn: Another URL of the same database, for LISTEN alone.
-            statement_timeout: How long a statement may take.
+            statement_timeout: How long a statement may take, but for the one that ends all terms
+                after a failover.
             lock_timeout: How long a statement may wait for a lock.
             connect_timeout: How long a new connection may take, and waiting for a free one.
 
@@ -79,14 +83,18 @@ class PostgresStore(Groups, Jobs, Tokens, News, Store, JobStore, AccessStore, Sh
         limits = Limits(statement=statement_timeout, lock=lock_timeout, connect=connect_timeout)
         pooled = await _pooled(dsn, limits)
         async with AsyncExitStack() as stack:
-            general, renewals = [
+            general, renewals, patient = [
                 await stack.enter_async_context(
-                    Connections.open(dsn, most=most, limits=limits, pooled=pooled)
+                    Connections.open(dsn, most=most, limits=allowed, pooled=pooled)
                 )
-                for most in (connections, _RENEWALS)
+                for most, allowed in (
+                    (connections, limits),
+                    (_RENEWALS, limits),
+                    (1, evolve(limits, statement=_PATIENCE)),
+                )
             ]
             listen = listen_dsn or (None if pooled else dsn)
-            store = cls(general, renewals, listen_dsn=listen, limits=limits)
+            store = cls(general, renewals, patient, listen_dsn=listen, limits=limits)
             await store.ready()
             yield store
 

@@ -5,7 +5,7 @@
 
 CREATE TABLE election.meta (
     id integer PRIMARY KEY CHECK (id = 1),
-    history text NOT NULL, -- system identifier and timeline that this was written on
+    history text NOT NULL, -- election.history() of where this was written
     clock_offset interval NOT NULL DEFAULT interval '0', -- how far the store's time is ahead
     mark_at timestamptz,
     mark_tick interval,

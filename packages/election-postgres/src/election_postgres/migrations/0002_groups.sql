@@ -6,9 +6,13 @@
 CREATE FUNCTION election.clock() RETURNS timestamptz LANGUAGE sql VOLATILE
 AS 'SELECT clock_timestamp()';
 
--- Which line of commits this server goes on: a restored or promoted one begins another.
+-- Which line of commits this is: by the system identifier and timeline of the server, for a promoted
+-- or recovered one begins another; and by the database's and a table's own ids, for so does what was
+-- dumped and restored, or copied, on the same server.
 CREATE FUNCTION election.history() RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
+        || split_part(pg_relation_filepath('election.meta'), '/', -2) -- the database's id
+        || '/' || 'election.meta'::regclass::oid
     FROM pg_control_system()
 $$;
 
@@ -27,8 +31,11 @@ DECLARE
     v_at timestamptz;
 BEGIN
     SELECT greatest(election.clock() + clock_offset, mark_at, p_floor) INTO v_at
-    FROM election.meta, pg_control_system()
-    WHERE history = system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8);
+    FROM election.meta AS m, pg_control_system()
+    WHERE history = -- as above, without the cost of a function
+        system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
+        || split_part(pg_relation_filepath(m.tableoid), '/', -2)
+        || '/' || m.tableoid;
     IF v_at IS NULL THEN
         RAISE EXCEPTION 'the newest commits may be missing' USING ERRCODE = 'EL001';
     END IF;
@@ -141,6 +148,12 @@ BEGIN
     v_revision := CASE WHEN v_found THEN v_old.revision + v_stirred ELSE 0 END;
     IF v_revision <> p_revision THEN
         RAISE EXCEPTION 'the group is at revision %', v_revision USING ERRCODE = 'EL409';
+    END IF;
+    -- What was decided about another history, by who read it elsewhere, knows a lower one.
+    IF (p_group ->> 'epoch')::bigint
+        < coalesce(v_old.epoch, (SELECT lost_epoch FROM election.meta))
+    THEN
+        RAISE EXCEPTION 'an epoch never falls' USING ERRCODE = 'EL409';
     END IF;
     IF json_array_length(p_term_leases) > 0 AND EXISTS (
         SELECT FROM json_to_recordset(p_term_leases)
@@ -446,8 +459,9 @@ BEGIN
             AND (g.decided_at IS NULL OR g.decided_at < r.term_expires_at)
     ), ranked AS (
         SELECT w.id, min(w.since) AS since, min(u.held_until) FILTER (
-            WHERE u.held_until > at
-                AND u.held_revision = g.revision + (SELECT due_count FROM election.stirred(g.id))
+            WHERE CASE WHEN u.held_until > at
+                THEN u.held_revision = g.revision + (SELECT due_count FROM election.stirred(g.id))
+            END
         ) AS held_until
         FROM wanted AS w JOIN election.runner_group AS g ON g.id = w.id
         LEFT JOIN election.upkeep AS u ON u.group_id = w.id GROUP BY w.id
@@ -473,24 +487,23 @@ BEGIN
         )
         SELECT array_agg(asked.id ORDER BY asked.place) INTO group_ids
         FROM unnest(group_ids) WITH ORDINALITY AS asked(id, place)
-        JOIN held ON held.group_id = asked.id;
+        WHERE (asked.id IN (SELECT group_id FROM held)) IS TRUE; -- hashed, where a join is nested
     END IF;
 
     IF v_all IS NULL THEN
         SELECT least(v_term, min(g.look_again_at)) INTO next_at
         FROM election.runner_group AS g WHERE g.look_again_at > at;
     ELSE
-        WITH due(id) AS (SELECT unnest(v_all))
         SELECT least(
             v_held,
             (
                 SELECT min(g.look_again_at) FROM election.runner_group AS g
-                WHERE g.look_again_at > at AND NOT EXISTS (SELECT FROM due WHERE due.id = g.id)
+                WHERE g.look_again_at > at AND (g.id IN (SELECT unnest(v_all))) IS NOT TRUE
             ),
             (
                 SELECT min(r.term_expires_at) FROM election.runner AS r
                 WHERE r.held_epoch IS NOT NULL AND r.term_expires_at > at
-                    AND NOT EXISTS (SELECT FROM due WHERE due.id = r.group_id)
+                    AND (r.group_id IN (SELECT unnest(v_all))) IS NOT TRUE
             )
         ) INTO next_at;
     END IF;
@@ -548,6 +561,7 @@ CREATE FUNCTION election.fence(
 DECLARE
     v_runner text;
     v_session text;
+    v_idle interval;
 BEGIN
     PERFORM election.writing(NULL);
     PERFORM election.share(p_group);
@@ -558,9 +572,16 @@ BEGIN
     FROM election.runner AS r WHERE r.id = v_runner AND r.session_id = v_session;
     at := election.time(NULL);
     IF term_epoch = p_epoch AND term_expires_at > at THEN
-        -- A caller that stops here for longer than it leads must not keep others from leading.
-        PERFORM set_config('idle_in_transaction_session_timeout', greatest(1, ceil(
-            extract(epoch FROM term_expires_at - at) * 1000
-        ))::bigint::text, true);
+        -- A caller that stops here for longer than it leads must not keep others from leading. It may
+        -- have asked for less, or hold another group for less.
+        v_idle := greatest(interval '1 ms', least(
+            term_expires_at - at,
+            nullif(current_setting('idle_in_transaction_session_timeout')::interval, interval '0')
+        ));
+        PERFORM set_config(
+            'idle_in_transaction_session_timeout',
+            ceil(extract(epoch FROM v_idle) * 1000)::bigint::text,
+            true
+        );
     END IF;
 END $$;

@@ -85,8 +85,9 @@ END $$;
 
 -- What a store that may have lost commits does before anything else: all terms end with their
 -- claims, epochs jump ahead of any that may have been granted, and nobody is elected before the
--- longest lease is over. The same as election_core.reincarnate does to each group. Ids of events and
--- versions of standings jump as well: who saw those that were lost must not take new ones for them.
+-- longest lease is over. The same as election_core.reincarnate does to each group. Revisions, ids of
+-- events and versions of standings jump as well: who saw those that were lost must not take new ones
+-- for them.
 -- Answers whether it was done; not if another was faster.
 CREATE FUNCTION election.reincarnate(
     p_floor timestamptz, p_known text, p_lease interval, p_jump bigint, p_reason text
@@ -131,9 +132,10 @@ BEGIN
     WHERE g.id = j.group_id AND j.state = 'running' AND j.claim_epoch = g.term_epoch;
 
     UPDATE election.runner_group AS g SET
-        revision = g.revision + 1,
+        revision = g.revision + v_jump,
         commit_id = '',
-        commit_revision = g.revision + 1 + (SELECT s.due_count FROM election.stirred(g.id) AS s),
+        commit_revision = g.revision + v_jump
+            + (SELECT s.due_count FROM election.stirred(g.id) AS s),
         commit_at = v_at,
         epoch = g.epoch + v_jump,
         ended = CASE WHEN g.term_epoch IS NULL THEN g.ended ELSE 'restored' END,

@@ -11,7 +11,8 @@ import pytest
 from election_core import Release, SchemaMismatch
 from election_postgres import SCHEMA_VERSION, Migration, PostgresStore, migrate
 from election_postgres._schema import Step, steps
-from postgres_fleet import Fleet, connected
+from postgres_fleet import Fleet, connected, waiting
+from postgres_server import Databases
 
 MIGRATE = "run: election migrate --store URL"
 NAMES = tuple(step.name for step in steps())
@@ -88,6 +89,41 @@ async def test_ten_at_once_apply_it_once(empty_database: str) -> None:
     assert {each.after for each in done} == {SCHEMA_VERSION}
     async with PostgresStore.open(empty_database) as store:
         await Fleet(store).create("a")
+
+
+@pytest.mark.parametrize(
+    "default",
+    ["default_transaction_isolation = 'serializable'", "default_transaction_read_only = on"],
+)
+async def test_defaults_of_the_database_do_not_count(
+    default: str, postgres: Databases, empty_database: str
+) -> None:
+    """Whatever a database has for default, it is migrated by several at once, and served."""
+    name = empty_database.rpartition("/")[2].partition("?")[0]
+    await asyncio.to_thread(postgres.execute, f'ALTER DATABASE "{name}" SET {default}')
+    done = await asyncio.gather(*(migrate(empty_database) for _ in range(4)))
+    assert sorted(each.before for each in done) == [0, *[SCHEMA_VERSION] * 3]
+    assert (await migrate(empty_database, dry_run=True)).steps == ()
+    async with PostgresStore.open(empty_database) as store:
+        fleet = Fleet(store)
+        await fleet.create("a", "b")
+        await work(fleet, 1)
+
+
+async def test_a_migration_does_not_hold_up_others_behind_a_fence(
+    store: PostgresStore, database: str
+) -> None:
+    """A fenced transaction that takes long makes it try again; meanwhile calls are answered."""
+    fleet = Fleet(store)
+    await fleet.create("a", "b")
+    async with connected(database) as own, connected(database) as watcher:
+        async with own.transaction():
+            await store.fence(own, "g", 1)
+            migrating = asyncio.create_task(migrate(database, to=later()))
+            await waiting(watcher)
+            assert await fleet.beat("a") is not None
+            assert not migrating.done()
+        assert (await migrating).after == SCHEMA_VERSION + 1
 
 
 async def test_a_missing_schema_is_told(empty_database: str) -> None:

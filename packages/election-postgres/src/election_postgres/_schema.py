@@ -18,7 +18,7 @@ from election_postgres._errors import MIGRATE, Contended
 
 __all__ = ["SCHEMA_VERSION", "Migration", "Step", "check", "migrate", "steps"]
 
-_OLDEST_POSTGRES = 140000
+_OLDEST_POSTGRES = 14
 _ATTEMPTS = 5
 _LOCK = (1164731245, 0)
 _LIMITS = Limits(
@@ -95,14 +95,13 @@ def check(version: int, compatible_from: int, server: int, where: str) -> None:
     Args:
         version: Of the schema; 0 without one.
         compatible_from: The oldest program that the schema works with.
-        server: The server's version as Postgres numbers them.
+        server: The server's major version.
         where: The database, as people may see it.
 
     Raises:
         SchemaMismatch: It does not; the message says what to run.
     """
-    if server < _OLDEST_POSTGRES:
-        raise SchemaMismatch(f"{where}: Postgres 14 or later is needed; this is {server // 10000}")
+    _check_server(server, where)
     if version == 0:
         raise SchemaMismatch(f"{where}: it has no schema for elections yet; {MIGRATE}")
     if version < SCHEMA_VERSION:
@@ -114,6 +113,13 @@ def check(version: int, compatible_from: int, server: int, where: str) -> None:
         raise SchemaMismatch(
             f"{where}: its schema is version {version}, and this program knows versions up to"
             f" {SCHEMA_VERSION}; run a newer election-postgres"
+        )
+
+
+def _check_server(server: int, where: str) -> None:
+    if server < _OLDEST_POSTGRES:
+        raise SchemaMismatch(
+            f"{where}: Postgres {_OLDEST_POSTGRES} or later is needed; this is {server}"
         )
 
 
@@ -139,11 +145,13 @@ async def migrate(
     async with connected(dsn, _LIMITS) as connection:
         for left in reversed(range(_ATTEMPTS)):
             try:
-                async with connection.transaction(readonly=dry_run):
+                # Whatever is the default here: what is read behind a lock is newer than the lock.
+                async with connection.transaction(isolation="read_committed", readonly=dry_run):
                     return await _migrate(connection, known, where, dry_run=dry_run)
             except Exception as error:
                 known_error = raising(error, where, sent=True, writes=False)
-                if left and isinstance(known_error, Contended):
+                contended = isinstance(error, asyncpg.LockNotAvailableError)
+                if left and (contended or isinstance(known_error, Contended)):
                     continue  # it gave way to the traffic, and has changed nothing
                 raise known_error from error
     raise AssertionError("the last attempt returns or raises")
@@ -152,11 +160,10 @@ async def migrate(
 async def _migrate(
     connection: asyncpg.Connection, known: Sequence[Step], where: str, *, dry_run: bool
 ) -> Migration:
-    server = int(await connection.fetchval("SELECT current_setting('server_version_num')"))
-    if server < _OLDEST_POSTGRES:
-        raise SchemaMismatch(f"{where}: Postgres 14 or later is needed; this is {server // 10000}")
+    _check_server(connection.get_server_version().major, where)
     await connection.execute(_LIMITS.settings.format(local="LOCAL "))
     if not dry_run:
+        await connection.execute("SET TRANSACTION READ WRITE")
         await connection.execute("SELECT pg_advisory_xact_lock($1::integer, $2::integer)", *_LOCK)
         if await connection.fetchval("SELECT to_regclass('election.migration')") is None:
             await connection.execute(_BOOTSTRAP)
@@ -166,7 +173,9 @@ async def _migrate(
     missing = [step for step in known if step.version > before]
     if missing and not dry_run:
         if before:
-            # Every call reads this first, so none is left half way when the others are locked.
+            # Every call reads this first, so none is left half way when the others are locked. They
+            # wait behind this, so it does not wait long for a fenced transaction before them.
+            await connection.execute("SET LOCAL lock_timeout = '2s'")
             await connection.execute("LOCK TABLE election.meta IN ACCESS EXCLUSIVE MODE")
         for step in missing:
             await connection.execute(step.sql)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, cast
 
 import asyncpg
 import pytest
@@ -22,6 +22,7 @@ from election_core import (
     Settings,
     StaleEpoch,
     TaintRunner,
+    Unavailable,
 )
 from election_postgres import PostgresStore
 from postgres_fleet import DEADLINE, Fleet, connected, shift_clock, until, waiting
@@ -119,6 +120,32 @@ async def test_it_must_be_in_a_transaction(fleet: Fleet, own: asyncpg.Connection
     """Without a transaction nothing would hold until the write, so it is refused."""
     with pytest.raises(Invalid, match="in no transaction"):
         await fleet.store.fence(own, "g", 1)
+
+
+async def test_a_transaction_that_failed_before_is_told(
+    fleet: Fleet, own: asyncpg.Connection
+) -> None:
+    """Nothing can be asked in it any more, and the sentence says what to do."""
+    transaction = own.transaction()
+    await transaction.start()
+    with pytest.raises(asyncpg.DivisionByZeroError):
+        await own.execute("SELECT 1 / 0")
+    with pytest.raises(Invalid, match="roll it back"):
+        await fleet.store.fence(own, "g", 1)
+    await transaction.rollback()
+
+
+async def test_a_connection_that_is_gone_is_told(fleet: Fleet, database: str) -> None:
+    """One that was closed, or given back to its pool."""
+    async with connected(database) as closed:
+        pass
+    async with asyncpg.create_pool(database, min_size=0) as pool:
+        async with pool.acquire() as released:
+            pass
+        gone: list[asyncpg.Connection] = [closed, cast("asyncpg.Connection", released)]
+        for connection in gone:
+            with pytest.raises((Unavailable, Invalid)):
+                await fleet.store.fence(connection, "g", 1)
 
 
 async def test_what_cannot_be_an_epoch_is_refused(fleet: Fleet, own: asyncpg.Connection) -> None:
@@ -307,3 +334,22 @@ async def test_it_may_be_asked_of_several_groups(
         await stack.enter_async_context(own.transaction())
         await store.fence(own, "g", 1)
         await store.fence(own, "h", 1)
+
+
+@pytest.mark.parametrize(("wanted", "limit"), [("0", "7s"), ("2s", "2s"), ("1h", "7s")])
+async def test_nobody_may_stand_still_for_longer_than_the_shortest_lease(
+    wanted: str, limit: str, fleet: Fleet, own: asyncpg.Connection
+) -> None:
+    """Of all groups that are fenced in one transaction, and of what its caller has asked for."""
+    for name, seconds in (("h", 7), ("i", 30)):
+        await Fleet(fleet.store, name).create(
+            "a", settings=Settings(lease=timedelta(seconds=seconds))
+        )
+    await own.execute(f"SET idle_in_transaction_session_timeout = '{wanted}'")
+    async with own.transaction():
+        for name in ("g", "h", "i"):
+            await fleet.store.fence(own, name, 1)
+        assert await own.fetchval(
+            "SELECT current_setting('idle_in_transaction_session_timeout')::interval"
+            f" BETWEEN interval '{limit}' - interval '5s' AND interval '{limit}'"
+        )

@@ -27,20 +27,21 @@ async def check_fence(
     connection: asyncpg.Connection, group_id: str, epoch: int, *, where: str
 ) -> datetime:
     """See [`fence`][election_postgres.PostgresStore.fence]."""
-    if not connection.is_in_transaction():
-        raise Invalid(
-            "fence: the connection is in no transaction; begin one first, and write and commit in"
-            " the same transaction"
-        )
+    found = None
     try:
-        found = await connection.fetchrow(_FENCE, group_id, epoch)
+        if connection.is_in_transaction():
+            found = await connection.fetchrow(_FENCE, group_id, epoch)
     except SerializationError as error:
         raise Conflict(
             "the group changed since this transaction began; roll it back and repeat it"
         ) from error
     except Exception as error:
         raise raising(error, where, sent=True, writes=False) from error
-    assert found is not None  # noqa: S101 - the function has one row
+    if found is None:
+        raise Invalid(
+            "fence: the connection is in no transaction; begin one first, and write and commit in"
+            " the same transaction"
+        )
     if not found["known"]:
         raise NotFound(f"no group {group_id!r}")
     return fence(

@@ -8,6 +8,7 @@ with the path of the field and what to write instead.
 
 from __future__ import annotations
 
+import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -30,16 +31,17 @@ MAX_INTEGER = 2**53 - 1
 _LONGEST = timedelta(days=36525)
 _DAY = 86400.0
 _DAYS = {"retention"}
+_UNFIT = re.compile("[\x00\ud800-\udfff]")
 T = TypeVar("T")
-_STRICT_INSTANCE = (str, int, float, bool, type(None))
+_JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
 def encode(value: object) -> object:
     """The JSON form of a value: attrs objects, enums, times, and containers of them."""
+    if type(value) in _JSON_SCALARS:
+        return value
     if isinstance(value, StrEnum):
         return value.value
-    if isinstance(value, _STRICT_INSTANCE):
-        return value
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     if isinstance(value, PolicySpec):
@@ -57,6 +59,8 @@ def encode(value: object) -> object:
         return {str(key): encode(inner) for key, inner in value.items()}
     if isinstance(value, tuple | list | frozenset):
         return [encode(inner) for inner in value]
+    if isinstance(value, str | int | float):  # of a subclass
+        return value
     kind: object = type(value)
     if attrs.has(type(value)):
         return {wire: _encode_field(getattr(value, name), name) for name, wire in _names(kind)}
@@ -64,6 +68,8 @@ def encode(value: object) -> object:
 
 
 def _encode_field(value: object, name: str) -> object:
+    if type(value) in _JSON_SCALARS:
+        return value
     if isinstance(value, timedelta):
         seconds = value.total_seconds()
         return seconds / _DAY if name in _DAYS else seconds
@@ -140,7 +146,7 @@ def _decoder(hint: object) -> _Decoder:
 def _str(value: object, lenient: bool, path: str) -> object:
     if not isinstance(value, str):
         raise _wrong(path, "a string is wanted")
-    if "\x00" in value or any("\ud800" <= char <= "\udfff" for char in value):
+    if _UNFIT.search(value):
         raise _wrong(path, "no NUL and no lone surrogate may be in it")
     return value
 

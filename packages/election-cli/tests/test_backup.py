@@ -59,6 +59,19 @@ def test_a_backup_needs_no_server(tmp_path: Path, run: Run) -> None:
     assert ".before-restore-" in restored.out
 
 
+def test_a_backup_is_restored_where_nothing_was(tmp_path: Path, run: Run) -> None:
+    """On a new machine the state directory is made, its owner's alone, as the server makes it."""
+    serve(tmp_path / "server", home=tmp_path).stop()
+    copy, state = tmp_path / "copy.db", tmp_path / "new" / "server"
+    assert run("backup", str(copy), ELECTION_STATE_DIR=str(tmp_path / "server")).code == 0
+
+    restored = run("restore", str(copy), "--state-dir", str(state), "--json")
+
+    assert restored.json == {"database": str(state / "election.db"), "replaced": None}
+    assert state.stat().st_mode & 0o077 == 0
+    assert serve(state, home=tmp_path).stop().code == 0
+
+
 def test_a_backup_replaces_nothing(tmp_path: Path, run: Run) -> None:
     """A file of the target's name is left alone."""
     serve(tmp_path / "server", home=tmp_path).stop()

@@ -10,7 +10,7 @@ import click
 from election_cli._config import Settings
 from election_cli._exits import failure
 from election_cli._output import print_json, say
-from election_cli._stores import sqlite_file
+from election_cli._stores import make_state_dir, sqlite_file
 from election_core import ElectionError
 from election_sqlite import backup as copy
 from election_sqlite import restore as put_back
@@ -74,6 +74,8 @@ def restore(
     """
     settings = Settings({"store": store, "state_dir": state_dir}, config=config)
     database = sqlite_file(settings, _RESTORE)
+    if settings.find("store") is None:
+        make_state_dir(settings.state_dir)  # on a new machine there is none yet
     try:
         kept = asyncio.run(put_back(file, database))
     except ElectionError as error:

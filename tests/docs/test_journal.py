@@ -151,6 +151,19 @@ async def test_the_journal_stays_short(tmp_path: Path, monkeypatch: pytest.Monke
         assert await other.load(fleet.group_id) == await fleet.load()
 
 
+async def test_time_does_not_follow_a_clock_that_goes_back(tmp_path: Path) -> None:
+    """Not even the clock that only counts is believed when it goes back."""
+    clock = ManualClock()
+    async with open_at(tmp_path, clock) as store:
+        before = (await store.due(0)).at
+        clock.advance(-10)
+        assert (await store.due(0)).at == before
+    async with open_at(tmp_path, clock) as store:
+        assert (await store.due(0)).at == before
+        clock.advance(1)
+        assert (await store.due(0)).at > before
+
+
 @pytest.mark.parametrize("what", ["journal", "folder"])
 async def test_a_copy_that_is_put_back_makes_epochs_jump(tmp_path: Path, what: str) -> None:
     """Whichever way an older state comes back, no epoch that it may have granted comes again."""

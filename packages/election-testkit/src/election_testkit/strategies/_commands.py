@@ -1,4 +1,4 @@
-"""Strategies for commands: any change that somebody may ask of a group."""
+"""Strategies for commands: the changes that somebody may ask of a group."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _ANY_LABELS = st.none() | LABELS
 
 @st.composite
 def commands(draw: st.DrawFn, snapshot: Snapshot) -> Command:
-    """Anything that may be asked of this group, sensible or not."""
+    """Anything that may be asked of this group but its deletion, sensible or not."""
     ids = sorted(runner.id for runner in snapshot.runners)
     sessions = {r.id: r.session for r in snapshot.runners if r.session is not None}
     runner_id = draw(st.sampled_from([*ids, *ids, *ids, "nobody"]))

@@ -166,7 +166,7 @@ class Journal:
             if not line.endswith(b"\n") or line[:8] != b"%08x" % zlib.crc32(text):
                 if number < len(lines):
                     raise Unavailable(f"{self.path}: damaged; restore a backup")
-                break  # its writer died; the next one writes over it
+                break  # whoever wrote it died; the next line is written over it
             self._apply(text)
             self._offset += len(line)
             self._lines += 1
@@ -230,7 +230,6 @@ class Journal:
 
     def _append(self, line: bytes, *, durable: bool = True) -> None:
         try:
-            os.ftruncate(self._file, self._offset)  # what a writer that died left
             _write(self._file, line, self._offset)
             if durable:
                 os.fsync(self._file)
@@ -240,7 +239,6 @@ class Journal:
                 os.fsync(self._file)
             except OSError:
                 # Whether the line will be there after a crash cannot be known.
-                self._forget()
                 raise OutcomeUnknown(f"{self.path}: {error.strerror}; repeat the call") from error
             raise
         self._offset += len(line)

@@ -50,7 +50,7 @@ async def test_half_a_line_is_written_over(tmp_path: Path) -> None:
         fleet = await led(store)
         before = await fleet.load()
         with (tmp_path / "journal").open("ab") as journal:
-            journal.write(b'00000000 {"at":')
+            journal.write(b'00000000 {"at":' + b"x" * 10_000)
         assert await fleet.load() == before
         await fleet.reopen("a")
     async with open_at(tmp_path, clock) as store:

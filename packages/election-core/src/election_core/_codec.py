@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import cache
-from typing import TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import attrs
 
@@ -38,16 +38,46 @@ _JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
 
 def encode(value: object) -> object:
     """The JSON form of a value: attrs objects, enums, times, and containers of them."""
-    if type(value) in _JSON_SCALARS:
-        return value
-    if isinstance(value, StrEnum):
-        return value.value
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    if isinstance(value, PolicySpec):
-        return {"name": value.name, **cast("Mapping[str, object]", encode(value.options))}
-    if isinstance(value, Decision):
-        value = DecisionInfo(
+    kind: object = type(value)
+    return value if kind in _JSON_SCALARS else _encoder(kind)(value)
+
+
+_Encoder = Callable[[Any], object]
+
+
+@cache
+def _encoder(kind: type) -> _Encoder:
+    """How values of a class are written."""
+    if issubclass(kind, StrEnum):
+        return lambda value: value.value
+    if issubclass(kind, str | int | float):
+        return lambda value: value
+    if issubclass(kind, datetime):
+        return _encode_time
+    if issubclass(kind, PolicySpec):
+        return lambda value: {"name": value.name, **_encode_mapping(value.options)}
+    if issubclass(kind, Decision):
+        return _encode_decision
+    if issubclass(kind, Mapping):
+        return _encode_mapping
+    if issubclass(kind, tuple | list | frozenset):
+        return lambda value: [encode(inner) for inner in value]
+    if attrs.has(kind):
+        return _object_encoder(kind)
+    raise TypeError(f"{kind.__name__} has no JSON form")
+
+
+def _encode_time(value: datetime) -> str:
+    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _encode_mapping(value: Mapping[object, object]) -> dict[str, object]:
+    return {str(key): encode(inner) for key, inner in value.items()}
+
+
+def _encode_decision(value: Decision) -> object:
+    return encode(
+        DecisionInfo(
             outcome=value.outcome,
             leader_runner_id=value.leader_runner_id,
             successor_runner_id=value.successor_runner_id,
@@ -55,25 +85,22 @@ def encode(value: object) -> object:
             look_again_at=value.look_again_at,
             ballot=value.ballot,
         )
-    if isinstance(value, Mapping):
-        return {str(key): encode(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list | frozenset):
-        return [encode(inner) for inner in value]
-    if isinstance(value, str | int | float):  # of a subclass
-        return value
-    kind: object = type(value)
-    if attrs.has(type(value)):
-        return {wire: _encode_field(getattr(value, name), name) for name, wire in _names(kind)}
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    )
 
 
-def _encode_field(value: object, name: str) -> object:
-    if type(value) in _JSON_SCALARS:
-        return value
-    if isinstance(value, timedelta):
-        seconds = value.total_seconds()
-        return seconds / _DAY if name in _DAYS else seconds
-    return encode(value)
+def _object_encoder(cls: type) -> _Encoder:
+    names = _names(cls)
+
+    def write(value: object) -> dict[str, object]:
+        found: dict[str, object] = {}
+        for name, wire in names:
+            inner = getattr(value, name)
+            if isinstance(inner, timedelta):
+                inner = inner.total_seconds() / (_DAY if name in _DAYS else 1.0)
+            found[wire] = encode(inner)
+        return found
+
+    return write
 
 
 @cache

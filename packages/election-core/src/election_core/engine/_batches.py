@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -15,30 +16,15 @@ Asked = TypeVar("Asked")
 Answer = TypeVar("Answer")
 
 
-class _Pending(Generic[Asked, Answer]):
-    """Something asked of the store, and its answer once it is there."""
+class _Batch(Generic[Asked, Answer]):
+    """What is written together, and how that went."""
 
-    def __init__(self, asked: Asked) -> None:
-        self.asked = asked
-        self._done = anyio.Event()
-        self._answer: list[Answer] = []
-        self._error: BaseException = Unavailable("the engine was stopped")
-
-    def answer(self, answer: Answer) -> None:
-        self._answer.append(answer)
-        self._done.set()
-
-    def fail(self, error: BaseException | None = None) -> None:
-        """Fail it, if it has no answer yet."""
-        if error is not None:
-            self._error = error
-        self._done.set()
-
-    async def result(self) -> Answer:
-        await self._done.wait()
-        if not self._answer:
-            raise self._error
-        return self._answer[0]
+    def __init__(self) -> None:
+        self.asked: dict[Hashable, Asked] = {}
+        self.answers: dict[Hashable, Answer] = {}
+        self.error: Exception = Unavailable("the engine was stopped")
+        """Of who has no answer."""
+        self.over = anyio.Event()
 
 
 class Queue(Generic[Asked, Answer]):
@@ -60,46 +46,44 @@ class Queue(Generic[Asked, Answer]):
         self._write = write
         self._key = key
         self._most = most
-        self._waiting: list[_Pending[Asked, Answer]] = []
+        self._waiting: deque[_Batch[Asked, Answer]] = deque()
 
     def __len__(self) -> int:
-        """How many wait."""
+        """How many batches wait."""
         return len(self._waiting)
 
-    def add(self, asked: Asked) -> _Pending[Asked, Answer]:
-        """Have it written with the next batch that takes it."""
-        pending: _Pending[Asked, Answer] = _Pending(asked)
-        self._waiting.append(pending)
-        return pending
+    async def answer(self, asked: Asked) -> Answer:
+        """Have it written with the first batch that takes it, and wait for that."""
+        key = self._key(asked)
+        for batch in self._waiting:
+            if key not in batch.asked and len(batch.asked) < self._most:
+                break
+        else:
+            batch = _Batch()
+            self._waiting.append(batch)
+        batch.asked[key] = asked
+        await batch.over.wait()
+        if key not in batch.answers:
+            raise batch.error
+        return batch.answers[key]
 
     async def flush(self) -> None:
         """Write a batch, if anything waits; whoever asked is told how that went."""
-        batch: dict[Hashable, _Pending[Asked, Answer]] = {}
-        left: list[_Pending[Asked, Answer]] = []
-        for pending in self._waiting:
-            key = self._key(pending.asked)
-            if key in batch or len(batch) >= self._most:
-                left.append(pending)
-            else:
-                batch[key] = pending
-        self._waiting = left
-        if not batch:
+        if not self._waiting:
             return
+        batch = self._waiting.popleft()
         try:
-            answers = await self._write([pending.asked for pending in batch.values()])
-            for pending, answer in zip(batch.values(), answers, strict=True):
-                pending.answer(answer)
+            answers = await self._write(tuple(batch.asked.values()))
+            batch.answers.update(zip(batch.asked, answers, strict=True))
         except Exception as error:  # noqa: BLE001 - handed to who asked
-            for pending in batch.values():
-                pending.fail(error)
+            batch.error = error
         finally:
-            for pending in batch.values():
-                pending.fail()
+            batch.over.set()
 
     def fail(self) -> None:
         """Fail all that wait: nobody will write them any more."""
-        for pending in self._waiting:
-            pending.fail()
+        while self._waiting:
+            self._waiting.popleft().over.set()
 
 
 class Batches:
@@ -122,9 +106,8 @@ class Batches:
         """
         if self._closed:
             raise Unavailable("the engine is not running")
-        pending = queue.add(asked)
         self._wanted.set()
-        return await pending.result()
+        return await queue.answer(asked)
 
     async def run(self) -> None:
         """Flush for ever; cancelled when the engine ends."""

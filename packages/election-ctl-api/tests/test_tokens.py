@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from functools import partial
 
+import anyio
 import pytest
 from typing_extensions import override
 
@@ -175,3 +177,41 @@ async def test_a_token_in_use_is_not_looked_up_each_time() -> None:
         for _ in range(5):
             await world.ok("GET", "/v1/runner-groups", token=ending)
         assert CountingStore.looked_up == 6
+
+
+class SlowStore(MemoryStore):
+    """Lets look-ups of tokens go when it is told to, and knows the most that were there at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = 0
+        self.most = 0
+        self.let_go = anyio.Event()
+
+    @override
+    async def find_token(self, digest: bytes) -> Token | None:
+        """See the port."""
+        self.asked += 1
+        self.most = max(self.most, self.asked)
+        await self.let_go.wait()
+        self.asked -= 1
+        return await super().find_token(digest)
+
+
+async def test_a_fleet_that_starts_leaves_the_store_to_others() -> None:
+    """However many tokens are presented for the first time, few look-ups are under way at once."""
+    from api_world import running
+
+    store = SlowStore()
+    store.let_go.set()
+    async with running(store) as world:
+        tokens = [await world.token(TokenKind.VIEWER) for _ in range(12)]
+        store.let_go = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            for token in tokens:
+                tasks.start_soon(partial(world.ok, "GET", "/v1/runner-groups", token=token))
+            await anyio.wait_all_tasks_blocked()
+            at_once = store.asked
+            store.let_go.set()
+
+    assert at_once == store.most == 4

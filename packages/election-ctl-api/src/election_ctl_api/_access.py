@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
+import anyio
 from attrs import frozen
 
 from election_core import Forbidden, NotFound, Token, TokenKind, Unauthenticated
@@ -34,6 +35,8 @@ SECRET_PREFIX = "elt_"  # noqa: S105 - what secrets begin with, not one
 """What every token begins with, so that people and scanners recognise one."""
 
 _MOST_CACHED = 65536
+_MOST_ASKED_AT_ONCE = 4
+"""How many look-ups the store has in hand, or a fleet that starts would keep it from all else."""
 
 
 class Access(StrEnum):
@@ -132,12 +135,13 @@ class Gate:
         store: ControlStore,
         *,
         news: Callable[[], int] = lambda: 0,
-        remembered: timedelta = timedelta(seconds=15),
+        remembered: timedelta = timedelta(seconds=60),
     ) -> None:
         self._store = store
         self._news = news
         self._heard = 0
         self._remembered = remembered.total_seconds()
+        self._asking = anyio.CapacityLimiter(_MOST_ASKED_AT_ONCE)
         self._cache: dict[bytes, tuple[Caller, float]] = {}
 
     async def caller(self, authorization: str | None) -> Caller:
@@ -158,7 +162,8 @@ class Gate:
         known = self._cache.get(digest)
         if known is not None and known[1] > time.monotonic():
             return known[0]
-        token = await self._store.find_token(digest)
+        async with self._asking:
+            token = await self._store.find_token(digest)
         if token is None:
             raise Unauthenticated("the token is unknown, revoked or expired")
         caller = Caller(token=token)

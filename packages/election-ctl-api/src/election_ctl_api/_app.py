@@ -48,7 +48,7 @@ def create_app(
     store: ControlStore,
     *,
     metrics: Metrics | None = None,
-    tokens_remembered: timedelta = timedelta(seconds=15),
+    tokens_remembered: timedelta = timedelta(seconds=60),
 ) -> Litestar:
     """The control API as an ASGI application.
 

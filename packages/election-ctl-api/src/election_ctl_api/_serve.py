@@ -56,7 +56,7 @@ async def serve(
     handle_signals: bool = True,
     policies: Policies | None = None,
     tick: timedelta = timedelta(seconds=1),
-    tokens_remembered: timedelta = timedelta(seconds=15),
+    tokens_remembered: timedelta = timedelta(seconds=60),
 ) -> None:
     """Run the engine and the control API over a store until told to end. Needs asyncio.
 

@@ -39,7 +39,7 @@ async def main(path: str) -> None:
             await connection.executescript(TABLE)
         await engine.create_group(GROUP)
         me, _ = await engine.register(GROUP, "embedded")
-        standing, _ = await engine.open_session(me.id, session_key=str(id(engine)))
+        standing = await engine.open_session(me.id, session_key=str(id(engine)))
         while standing.role is not Role.LEADER:  # another leads, or its lease must run out first
             standing = await engine.beat(me.id, standing.session_id, wait=standing.heartbeat)
         async with asyncio.TaskGroup() as tasks:

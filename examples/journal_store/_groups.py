@@ -150,23 +150,23 @@ def reincarnate_all(tables: Tables, last: datetime) -> None:
             own, so that restoring one backup twice does not grant the same epochs twice.
     """
     jumps = (tables.at - last) // timedelta(minutes=1) + 1
+    ahead = jumps * EPOCH_JUMP
+    tables.update_store(last_event=tables.store.last_event + ahead)
     lease = max((row.group.settings.lease for row in tables.groups.all()), default=timedelta())
     sessions = [runner.session for runner in tables.runners.all() if runner.session is not None]
     ends = max((session.lease_expires_at for session in sessions), default=tables.at)
     not_before = max(tables.at + lease, ends)
     for group_id, row in tables.groups.items():
         before = _snapshot(tables, group_id)
-        ahead = evolve(row.group, epoch=row.group.epoch + (jumps - 1) * EPOCH_JUMP)
-        changes = reincarnate(evolve(before, group=ahead), not_before)
+        group = evolve(row.group, epoch=row.group.epoch + ahead - EPOCH_JUMP)  # it jumps once more
+        changes = reincarnate(evolve(before, group=group), not_before)
         _write(tables, changes, row.revision + 1, "")
     for runner_id, runner in tables.runners.items():
         if runner.session is not None:
-            version = runner.session.standing_version + jumps * EPOCH_JUMP
+            version = runner.session.standing_version + ahead
             session = evolve(runner.session, standing_version=version)
             tables.runners.put(runner_id, evolve(runner, session=session))
-    store = tables.store
     tables.update_store(
-        last_event=store.last_event + jumps * EPOCH_JUMP,
-        lost_epoch=store.lost_epoch + jumps * EPOCH_JUMP,
+        lost_epoch=tables.store.lost_epoch + ahead,
         lost_until=max(not_before, tables.at + Settings().lease),
     )

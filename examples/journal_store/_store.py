@@ -22,6 +22,8 @@ from examples.journal_store._tokens import Tokens
 
 __all__ = ["JournalStore"]
 
+_LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def _wall() -> datetime:
     return datetime.now(UTC)
@@ -74,9 +76,10 @@ def _begin(journal: Journal, tables: Tables, wall: datetime) -> None:
     tables.at = max(wall, tables.at, noted or wall)
     began, elapsed = tables.at, journal.elapsed()
     if known is None:
+        last = _LONG_AGO
         tables.meta.put("", MetaRow(identity=identity, began=began, began_elapsed=elapsed))
     else:
+        last = known.began if known.mark is None else known.mark.at
         tables.update_store(identity=identity, began=began, began_elapsed=elapsed)
-    last = began if known is None or known.mark is None else known.mark.at
     if (known is not None and known.identity != identity) or (noted is not None and noted > last):
         reincarnate_all(tables, last)

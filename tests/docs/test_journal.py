@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from election_core import EPOCH_JUMP, OutcomeUnknown, SchemaMismatch, Unavailable
+from election_core import EPOCH_JUMP, MAX_EPOCH, OutcomeUnknown, SchemaMismatch, Unavailable
 from election_testkit import Fleet, FullStore, ManualClock
 from examples.journal_store import JournalStore, _journal
 from tests.docs.test_journal_store import open_at
@@ -177,7 +177,9 @@ async def test_a_copy_that_is_put_back_makes_epochs_jump(tmp_path: Path, what: s
         for _ in range(2):  # the second notes what the first one made durable
             await store.mark(timedelta(seconds=1))
         await fleet.release("a")
-        lost = await fleet.epoch()
+        lost, version = await fleet.load(), (await fleet.pulse("a")).standing_version
+        newest = await store.newest_event()
+        clock.advance(100)  # within the second minute
     if what == "journal":
         shutil.copy(backup / "journal", folder / "journal")
     else:
@@ -185,11 +187,29 @@ async def test_a_copy_that_is_put_back_makes_epochs_jump(tmp_path: Path, what: s
         shutil.copytree(backup, folder)
     async with open_at(folder, clock) as store:
         restored = await store.load(fleet.group_id)
-        assert restored.group.epoch >= lost + EPOCH_JUMP - 1
+        assert restored.group.epoch == 1 + 2 * EPOCH_JUMP > lost.group.epoch
         assert restored.group.term is None
         assert restored.group.grant_not_before is not None
         assert restored.group.grant_not_before > clock()
-        assert (await store.load("never")).group.epoch >= EPOCH_JUMP
+        fleet.store = store
+        assert (await fleet.pulse("a")).standing_version > version + EPOCH_JUMP
+        assert [event.kind for event in await store.events(None, after=newest)] == [
+            "store-restored"
+        ]
+        assert (await store.load("never")).group.epoch == 2 * EPOCH_JUMP
+
+
+async def test_a_journal_that_is_lost_makes_epochs_jump(tmp_path: Path) -> None:
+    """Where only the note of a mark is left, no group begins with epochs that were granted."""
+    clock = ManualClock()
+    async with open_at(tmp_path, clock) as store:
+        fleet = await led(store)
+        await store.mark(timedelta(seconds=1))
+    (tmp_path / "journal").unlink()
+    async with open_at(tmp_path, clock) as store:
+        lost = (await store.load(fleet.group_id)).group
+        assert lost.epoch > 10**6 * EPOCH_JUMP
+        assert lost.epoch < MAX_EPOCH
 
 
 @pytest.fixture

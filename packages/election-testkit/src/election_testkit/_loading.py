@@ -109,20 +109,21 @@ class Loading(Suite):
                 await fleet.release("ab"[number % 2])
             over = True
 
-        async def look() -> None:
+        async def look(pause: int) -> None:
             revision = 0
             while not over:
                 snapshot = await fleet.load()
                 assert snapshot.revision >= revision
                 revision = snapshot.revision
                 found.append(snapshot)
-                await anyio.lowlevel.checkpoint()
+                for _ in range(pause):
+                    await anyio.lowlevel.checkpoint()
 
         with anyio.fail_after(self.patience):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(hand_around)
-                tasks.start_soon(look)
-                tasks.start_soon(look)
+                tasks.start_soon(look, 1)
+                tasks.start_soon(look, 2)
         assert (await fleet.load()).group.epoch == 13
         for snapshot in found:
             term = snapshot.group.term

@@ -19,18 +19,18 @@ __all__ = ["StoreConformance"]
 
 
 class StoreConformance(
-    Loading,
-    Epochs,
-    Commits,
-    Renewals,
-    Batches,
-    Sessions,
-    DueGroups,
-    StoreTime,
-    Listing,
-    History,
+    ManyGroups,  # the last to be run: pytest begins with the last base
     Interrupted,
-    ManyGroups,
+    History,
+    Listing,
+    StoreTime,
+    DueGroups,
+    Sessions,
+    Batches,
+    Renewals,
+    Commits,
+    Epochs,
+    Loading,
 ):
     """What [`Store`][election_core.ports.Store] promises, case by case.
 

@@ -105,7 +105,7 @@ async def fill(store: Store, *, groups: int, runners: int) -> list[Member]:
             await engine.create_group(group_id, Settings(lease=_LEASE))
             for number in range(runners):
                 runner = (await engine.register(group_id, f"runner-{number}"))[0]
-                standing, _ = await engine.open_session(runner.id, session_key="key")
+                standing = await engine.open_session(runner.id, session_key="key")
                 leads = standing.leader_runner_id == runner.id
                 members.append(
                     Member(

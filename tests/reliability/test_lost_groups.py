@@ -27,7 +27,7 @@ async def check_created_anew(store: Store) -> None:
             await engine.group("g")
         await engine.create_group("g")
         runner, _ = await engine.register("g", "a")
-        standing, _ = await engine.open_session(runner.id, session_key="1")
+        standing = await engine.open_session(runner.id, session_key="1")
         group = await engine.group("g")
         assert group.epoch == EPOCH_JUMP
         assert group.leader_runner_id is None
@@ -42,7 +42,7 @@ async def test_a_group_lost_with_the_newest_commits_reuses_no_epoch(tmp_path: Pa
         await store.backup(copy)
         await engine.create_group("g", Settings(lease=timedelta(seconds=15)))
         runner, _ = await engine.register("g", "a")
-        standing, _ = await engine.open_session(runner.id, session_key="1")
+        standing = await engine.open_session(runner.id, session_key="1")
         assert standing.epoch == 1
 
     await restore(copy, database)

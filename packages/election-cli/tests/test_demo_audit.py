@@ -95,8 +95,8 @@ async def story(tmp_path: Path) -> Story:
         await engine.create_group("g", Settings(lease=timedelta(seconds=60)))
         older, _ = await engine.register("g", "older")
         younger, _ = await engine.register("g", "younger")
-        first, _ = await engine.open_session(older.id, session_key="1")
-        second, _ = await engine.open_session(younger.id, session_key="2")
+        first = await engine.open_session(older.id, session_key="1")
+        second = await engine.open_session(younger.id, session_key="2")
         enqueued = tuple(
             [(await engine.enqueue("g", JobSpec(kind="demo"))).job.id for _ in range(JOBS)]
         )

@@ -34,7 +34,7 @@ class Fleet:
 
     async def open(self, runner_id: str, key: str = "key", **rest: Any) -> Standing:
         """Open a session."""
-        standing, _ = await self.engine.open_session(runner_id, session_key=key, **rest)
+        standing = await self.engine.open_session(runner_id, session_key=key, **rest)
         return standing
 
     async def join(self, name: str, key: str = "key") -> Standing:

@@ -77,8 +77,9 @@ async def test_an_answer_lost_for_good_is_told_as_unknown() -> None:
             await fleet.open(runner_id)
 
         fleet.store.faults.clear()
-        standing, opened = await fleet.engine.open_session(runner_id, session_key="key")
-        assert (standing.epoch, opened) == (1, False)
+        standing = await fleet.engine.open_session(runner_id, session_key="key", session_id="late")
+        assert standing.epoch == 1
+        assert standing.session_id != "late"
 
 
 async def test_a_store_that_is_away_is_told_at_once() -> None:

@@ -41,11 +41,11 @@ async def test_the_same_key_opens_the_same_session() -> None:
     async with a_fleet() as fleet:
         runner_id = await fleet.register("first")
 
-        one, opened = await fleet.engine.open_session(runner_id, session_key="k")
-        two, opened_again = await fleet.engine.open_session(runner_id, session_key="k")
+        one = await fleet.engine.open_session(runner_id, session_key="k", session_id="s-1")
+        two = await fleet.engine.open_session(runner_id, session_key="k", session_id="s-2")
 
-        assert (opened, opened_again) == (True, False)
-        assert (one.session_id, one.epoch) == (two.session_id, two.epoch)
+        assert (one.session_id, two.session_id) == ("s-1", "s-1")
+        assert one.epoch == two.epoch
 
 
 async def test_a_superseded_session_is_refused_everything() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from election_core import NotFound, SessionEnded, SessionSuperseded, Standing
+from election_core.engine import new_id
 from election_ctl_api._access import Access
 from election_ctl_api._answers import Reply, json_reply
 from election_ctl_api._bodies import HeartBeat, NewSession, ReleaseEpoch
@@ -27,15 +28,17 @@ async def open_session(call: Call, body: NewSession) -> Reply:
 
     The same key again is the same session: 200.
     """
-    standing, created = await call.engine.open_session(
+    session_id = new_id("session")
+    standing = await call.engine.open_session(
         call.path("runner_id"),
         session_key=body.session_key,
         previous_session_id=body.previous_session_id,
         version=body.version,
         ready=body.ready is not False,
+        session_id=session_id,
         actor=call.actor,
     )
-    return json_reply(standing, status=201 if created else 200)
+    return json_reply(standing, status=201 if standing.session_id == session_id else 200)
 
 
 @operation(

@@ -35,7 +35,7 @@ _MOST_REMEMBERED = 100_000
 
 
 def new_id(kind: str) -> str:
-    """A fresh opaque id."""
+    """A fresh opaque id of a group, runner, session or job."""
     return f"{kind}-{secrets.token_hex(10)}"
 
 

@@ -16,7 +16,7 @@ class Engine(GroupCalls, RunnerCalls, SessionCalls, JobCalls):
     Use it as an async context manager; the elector runs until its block ends:
 
         async with SqliteStore.open(path) as store, Engine(store) as engine:
-            standing, _ = await engine.open_session(runner_id, session_key=key)
+            standing = await engine.open_session(runner_id, session_key=key)
 
     Every call may be repeated. Calls about leadership, jobs and sessions are on the one object; the
     store's time alone judges them.

@@ -29,8 +29,9 @@ class SessionCalls(EngineBase):
         previous_session_id: str | None = None,
         version: str | None = None,
         ready: bool = True,
+        session_id: str | None = None,
         actor: str = "",
-    ) -> tuple[Standing, bool]:
+    ) -> Standing:
         """Open a session; it supersedes the runner's current one. The same key again: the same one.
 
         Args:
@@ -40,10 +41,11 @@ class SessionCalls(EngineBase):
                 it is the current one.
             version: Of the runner's program.
             ready: Whether it may lead.
+            session_id: The session's id if this call opens it, fresh; one is made without it.
             actor: Who asks.
 
         Returns:
-            The runner's standing, and whether this call opened the session.
+            The runner's standing in the session of that key.
 
         Raises:
             NotFound: There is no such runner.
@@ -63,16 +65,15 @@ class SessionCalls(EngineBase):
 
         command = OpenSession(
             runner_id=runner_id,
-            session_id=new_id("session"),
+            session_id=session_id or new_id("session"),
             session_key=session_key,
             previous_session_id=previous_session_id,
             version=version,
             ready=ready,
         )
         planned = await self._commits.carry_out(group_id, command, actor=actor, check=check)
-        session_id = session_id_of(planned.after, runner_id) or ""
-        standing = await self._standing(runner_id, session_id, SessionCall.OPEN)
-        return standing, session_id == command.session_id
+        current = session_id_of(planned.after, runner_id) or ""
+        return await self._standing(runner_id, current, SessionCall.OPEN)
 
     async def beat(
         self,

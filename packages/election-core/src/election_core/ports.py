@@ -154,12 +154,14 @@ class Store(Protocol):
         """Write changes if the group's revision is still `expected_revision` (0: it never existed).
 
         One transaction writes the group, its runners, the history, the end of claims under
-        `ended_terms` and `ended_sessions` (by the rules of [`lapse_job`][election_core.lapse_job]),
-        and the failing of jobs addressed to `deleted` runners
-        ([`orphan_job`][election_core.orphan_job]). A group that is deleted (`group.deleted_at`)
-        loses its jobs and tokens in the same transaction. The revision rises by one. Under the
-        commit's locks, which renewals of the group's runners respect, the store checks every
-        expectation with its time of then, `Live` after the writes.
+        `ended_terms` and `ended_sessions`, and the failing of jobs addressed to `deleted` runners
+        (both by [`end_claim`][election_core.end_claim]). A group that is deleted
+        (`group.deleted_at`) loses its jobs and tokens in the same transaction. The revision rises
+        by one. Of a session that the store has already only what commits own is written
+        ([`merge_runner`][election_core.merge_runner]). Under the commit's locks, which renewals of
+        the group's runners respect, the store checks every expectation with its time of then,
+        `Live` after the writes; [`check_expectations`][election_core.check_expectations] before
+        them comes to the same.
 
         A `commit_id` that is the group's latest is recognised and answered again, not applied
         twice. The caller may therefore repeat a call that raised `OutcomeUnknown`.
@@ -173,11 +175,12 @@ class Store(Protocol):
         """Renew sessions together; the answers are in the order of the beats.
 
         Runner ids within a call are distinct; each answer tells of the group what the whole call
-        leaves. A renewal at the store's time `t` moves
+        leaves. A renewal at the store's time `t` ([`renew`][election_core.renew]) moves
         `lease_expires_at` to `t` plus the group's lease, never back; it moves `term_expires_at`
         likewise for a session that holds an epoch, unless `t` has reached its `step_down_at`. A
         renewal that revives a lapsed session or turns it ready sets `healthy_since` to `t`; one
-        that revives it or changes readiness makes its group due now, in the same transaction. A
+        that revives it or changes readiness ([`makes_due`][election_core.makes_due]) makes its
+        group due now, in the same transaction. A
         commit whose snapshot had not seen such a renewal must not undo that: it fails with
         `Conflict` (the simplest way: such a renewal raises the revision) or leaves the group due.
         Every other renewal takes no part in compare-and-set and leaves the revision alone.
@@ -195,7 +198,8 @@ class Store(Protocol):
         """The groups to decide now, at most `limit`, the longest due first.
 
         A group is due when its `look_again_at` has come, and when its term's lease has run out and
-        nothing was decided since (`decided_at` is before the end of the lease).
+        nothing was decided since (`decided_at` is before the end of the lease); see
+        [`due_at`][election_core.due_at].
 
         Args:
             limit: How many at most; 0 asks for the time alone, and `next_at` need not be known.

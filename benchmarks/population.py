@@ -15,9 +15,9 @@ import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import asyncpg
 import psutil
@@ -36,23 +36,24 @@ __all__ = ["Place", "populate", "postgres_place", "secret_of", "sqlite_place"]
 
 _COPIES: Mapping[str, Mapping[str, str]] = {
     "group": {
-        "id": "'group-' || n",
+        "id": "{name} || '-' || n",
         "term_runner_id": "term_runner_id || '-' || n",
         "term_session_id": "term_session_id || '-' || n",
     },
     "runner": {
         "id": "id || '-' || n",
-        "group_id": "'group-' || n",
+        "group_id": "{name} || '-' || n",
         "session_id": "session_id || '-' || n",
     },
     "token": {
         "id": "id || '-' || n",
-        "group_id": "'group-' || n",
+        "group_id": "{name} || '-' || n",
         "runner_id": "runner_id || '-' || n",
         "digest": "",
     },
 }
 """The tables that a group has rows in, and what is another in its copy number `n`."""
+_OF_FIRST: Mapping[str, str] = {"group": "id", "runner": "group_id", "token": "group_id"}
 
 
 def secret_of(runner_id: str) -> str:
@@ -70,8 +71,6 @@ class Place(ABC):
     name: str
     url: str
     """As a server is told."""
-    tables: ClassVar[Mapping[str, str]]
-    """What the database calls the tables of groups, runners and tokens."""
     digest: str
     """How it makes the digest of a runner's token."""
     numbers: str
@@ -86,8 +85,20 @@ class Place(ABC):
         """Run statements in one transaction; the rows of the last."""
 
     @abstractmethod
+    def table(self, name: str) -> str:
+        """What the database calls the table of groups, of runners or of tokens."""
+
+    @abstractmethod
     def columns(self, table: str) -> Sequence[str]:
         """The columns of a table."""
+
+    @abstractmethod
+    def seconds(self, duration: timedelta) -> str:
+        """How much it adds to a time for a duration."""
+
+    @abstractmethod
+    def moment(self, value: object) -> float:
+        """The seconds since 1970 of a time that it tells."""
 
     def process(self) -> psutil.Process | None:
         """The database's own, the first of them, if it has any that can be watched."""
@@ -98,7 +109,6 @@ class SqlitePlace(Place):
     """A file in a folder."""
 
     name = "SQLite"
-    tables: ClassVar = {name: f"election_{name}" for name in _COPIES}
     digest = "digest(runner_id || '-' || n)"
     numbers = (
         "(WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {})"
@@ -124,8 +134,21 @@ class SqlitePlace(Place):
             return found
 
     @override
+    def table(self, name: str) -> str:
+        return f"election_{name}"
+
+    @override
     def columns(self, table: str) -> Sequence[str]:
         return [name for (name,) in self.rows(f"SELECT name FROM pragma_table_info('{table}')")]
+
+    @override
+    def seconds(self, duration: timedelta) -> str:
+        return str(duration // timedelta(microseconds=1))
+
+    @override
+    def moment(self, value: object) -> float:
+        assert isinstance(value, int)
+        return value / 1e6
 
 
 class PostgresPlace(Place):
@@ -137,9 +160,6 @@ class PostgresPlace(Place):
     """
 
     name = "Postgres"
-    tables: ClassVar = {
-        name: f"election.{'runner_group' if name == 'group' else name}" for name in _COPIES
-    }
     digest = "sha256(convert_to('elt_bench-' || runner_id || '-' || n, 'UTF8'))"
     numbers = "generate_series(1, {}) AS s(n)"
 
@@ -176,6 +196,19 @@ class PostgresPlace(Place):
         ]
 
     @override
+    def table(self, name: str) -> str:
+        return f"election.{'runner_group' if name == 'group' else name}"
+
+    @override
+    def seconds(self, duration: timedelta) -> str:
+        return f"interval '{duration.total_seconds()} seconds'"
+
+    @override
+    def moment(self, value: object) -> float:
+        assert isinstance(value, datetime)
+        return value.timestamp()
+
+    @override
     def process(self) -> psutil.Process | None:
         if isinstance(self._server, PostgresServer):
             return psutil.Process(self._server.process.pid)
@@ -201,20 +234,26 @@ def postgres_place(server: Databases) -> Iterator[Place]:
 
 
 def populate(
-    place: Place, groups: int, *, lease: timedelta = timedelta(seconds=15)
+    place: Place, groups: int, *, name: str = "group", lease: timedelta = timedelta(seconds=15)
 ) -> list[Member]:
     """Fill a place that no server has open with groups of three, the first runner leading each.
 
     Their leases are those of now, all alike. Each runner has the token that `secret_of` tells.
+
+    Args:
+        place: Where.
+        groups: How many; their ids are the name and a number.
+        name: What they are called.
+        lease: Of each group.
     """
-    members = asyncio.run(_first_group(place, lease))
+    members = asyncio.run(_first_group(place, f"{name}-0", lease))
     copies = groups - 1
     if copies:
-        place.rows(*(_copying(place, table, copies) for table in _COPIES))
+        place.rows(*(_copying(place, table, name, copies) for table in _COPIES))
     return members + [
         evolve(
             member,
-            group_id=f"group-{number}",
+            group_id=f"{name}-{number}",
             runner_id=f"{member.runner_id}-{number}",
             session_id=f"{member.session_id}-{number}",
         )
@@ -223,26 +262,26 @@ def populate(
     ]
 
 
-def _copying(place: Place, table: str, copies: int) -> str:
-    """The statement that copies the rows of a table that often."""
-    name = place.tables[table]
-    columns = place.columns(name)
+def _copying(place: Place, table: str, name: str, copies: int) -> str:
+    """The statement that copies the rows of the first group that often."""
+    whole = place.table(table)
+    columns = place.columns(whole)
     changed = {**_COPIES[table], "digest": place.digest}
-    values = [changed.get(column, column) for column in columns]
+    values = [changed.get(column, column).replace("{name}", f"'{name}'") for column in columns]
     return (
-        f"INSERT INTO {name} ({', '.join(columns)}) SELECT {', '.join(values)}"
-        f" FROM {name} CROSS JOIN {place.numbers.format(copies)}"
+        f"INSERT INTO {whole} ({', '.join(columns)}) SELECT {', '.join(values)}"
+        f" FROM {whole} CROSS JOIN {place.numbers.format(copies)}"
+        f" WHERE {_OF_FIRST[table]} = '{name}-0'"
     )
 
 
-async def _first_group(place: Place, lease: timedelta) -> list[Member]:
-    group_id = "group-0"
+async def _first_group(place: Place, group_id: str, lease: timedelta) -> list[Member]:
     members: list[Member] = []
     async with place.open() as store, Engine(store) as engine:
         await engine.create_group(group_id, Settings(lease=lease))
         for name in ("a", "b", "c"):
             runner, _ = await engine.register(group_id, name)
-            standing, _ = await engine.open_session(runner.id, session_key="key")
+            standing = await engine.open_session(runner.id, session_key="key")
             members.append(
                 Member(
                     group_id=group_id,
@@ -252,7 +291,7 @@ async def _first_group(place: Place, lease: timedelta) -> list[Member]:
                 )
             )
             token = Token(
-                id=f"token-{name}",
+                id=f"token-{runner.id}",
                 kind=TokenKind.RUNNER,
                 group_id=group_id,
                 runner_id=runner.id,

@@ -9,9 +9,11 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from cutting_proxy import CuttingProxy
 from election_core import (
     Conflict,
     JobOutcome,
+    OutcomeUnknown,
     Pulse,
     RegisterRunner,
     Release,
@@ -156,6 +158,26 @@ async def test_a_cancelled_call_leaves_nothing(
     assert (await store.load("g")).revision == planned.before.revision
     await asyncio.gather(*(store.load("g") for _ in range(30)))
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+@pytest.mark.parametrize("passing", range(3))
+async def test_a_lost_answer_is_recognised(passing: int, pooler: PgBouncer, database: str) -> None:
+    """Cut off behind any step of a commit, its outcome is unknown; repeated, it is written once."""
+    async with (
+        CuttingProxy.before(pooler.dsn(database)) as proxy,
+        PostgresStore.open(proxy.dsn, connections=1) as store,
+    ):
+        fleet = Fleet(store)
+        await fleet.create("a")
+        planned = await fleet.plan(RegisterRunner(runner_id="g-b", name="b"))
+        proxy.passing = passing  # answers: that it has begun, the statement's, that it has ended
+        with pytest.raises(OutcomeUnknown):
+            await fleet.commit(planned, "id")
+        written = (await store.load("g")).revision == planned.before.revision + 1
+        assert written == (passing == 2)
+
+        revision = (await fleet.commit(planned, "id")).revision
+        assert revision == (await store.load("g")).revision == planned.before.revision + 1
 
 
 async def test_a_client_that_is_frozen_loses_its_transaction(

@@ -35,6 +35,12 @@ anyio.run(main)
 """
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """Disks do not know who waits for them; the suites run on trio too."""
+    return "asyncio"
+
+
 async def led(store: FullStore) -> Fleet:
     """A group with a leader."""
     fleet = Fleet(store)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from attrs import evolve
 from typing_extensions import override
 
-from election_core import Changes, Ended, JobState, lapse_job
+from election_core import Changes, Ended, JobState, Pulse, lapse_job
 from election_core.memory import SharedMemoryStore
+from election_core.ports import Beat, Beaten
 from election_testkit import JobStoreConformance as Cases
 from wrong_stores import turns_red
 
@@ -67,6 +69,18 @@ class EndsAllClaimsOfTheGroup(SharedMemoryStore):
                 self._jobs[job_id] = lapse_job(record, at, handed_back=True)
 
 
+@turns_red(Cases.test_claims_of_others_go_on)
+class EndsAllClaimsWithASession(SharedMemoryStore):
+    """Does not ask whose session it was that ended."""
+
+    @override
+    def _end_claims(self, changes: Changes, at: datetime) -> None:
+        super()._end_claims(changes, at)
+        for job_id, record in self._jobs.items():
+            if changes.ended_sessions and record.job.state is JobState.RUNNING:
+                self._jobs[job_id] = lapse_job(record, at, handed_back=True)
+
+
 @turns_red(Cases.test_addressed_job_ends_with_its_session)
 class EndsClaimsByEpochAlone(SharedMemoryStore):
     """Forgets the claims that are under no epoch."""
@@ -93,3 +107,17 @@ class LeavesOrphans(SharedMemoryStore):
     @override
     def _end_claims(self, changes: Changes, at: datetime) -> None:
         super()._end_claims(evolve(changes, deleted=()), at)
+
+
+@turns_red(Cases.test_cancelled_jobs_are_told_in_order)
+class TellsCancelledJobsById(SharedMemoryStore):
+    """Sorts the jobs that are cancelled by their ids."""
+
+    @override
+    async def beat(self, beats: Sequence[Beat]) -> list[Beaten]:
+        return [
+            evolve(answer, cancel=tuple(sorted(answer.cancel)))
+            if isinstance(answer, Pulse)
+            else answer
+            for answer in await super().beat(beats)
+        ]

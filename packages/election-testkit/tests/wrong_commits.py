@@ -123,6 +123,7 @@ class IgnoresTheLeadersRenewal(SharedMemoryStore):
 @turns_red(
     Cases.test_winner_that_fell_silent_is_not_granted,
     Cases.test_winner_that_is_not_ready_is_not_granted,
+    Cases.test_winner_of_another_session_is_not_granted,
 )
 class GrantsToWhomItWasPlanned(SharedMemoryStore):
     """Does not look again at whether the winner is live and ready."""

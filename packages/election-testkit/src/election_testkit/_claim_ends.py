@@ -20,18 +20,35 @@ class ClaimEnds(Suite):
     """What the port promises of claims whose term or session ends, and of `cancel`."""
 
     async def test_queued_job_is_cancelled_at_once(self, subject: Subject) -> None:
-        """A queued job that is cancelled is over, and nobody is given it."""
+        """A queued job that is cancelled is over, and nobody is given it or told of it."""
         fleet = Fleet(subject.store)
         await fleet.create()
         await fleet.join("a")
         await fleet.enqueue("x")
         await subject.advance(1)
+        version = (await fleet.pulse("a")).standing_version
         cancelled = await subject.store.cancel(fleet.job("x"))
 
         assert cancelled.state is JobState.CANCELLED
         assert cancelled.finished_at == (await fleet.load()).at
         assert cancelled == await fleet.look("x")
         assert (await fleet.claim("a")).items == ()
+        assert (await fleet.pulse("a")).standing_version == version
+
+    async def test_cancelled_jobs_are_told_in_order(self, subject: Subject) -> None:
+        """A holder is told of all its cancelled jobs in order of enqueueing, and of each anew."""
+        fleet = Fleet(subject.store)
+        await fleet.create()
+        await fleet.join("a")
+        await fleet.enqueue("z", "y", "x")
+        await fleet.claim("a", limit=3)
+        version = (await fleet.pulse("a")).standing_version
+        for name in ("x", "z"):
+            await subject.store.cancel(fleet.job(name))
+
+        pulse = await fleet.renew("a")
+        assert pulse.cancel == (fleet.job("z"), fleet.job("x"))
+        assert pulse.standing_version == version + 2
 
     async def test_holder_of_a_cancelled_job_is_told_once(self, subject: Subject) -> None:
         """Who runs a job that is cancelled hears of it: its standing changes, once."""
@@ -151,6 +168,17 @@ class ClaimEnds(Suite):
         job = await fleet.look("x")
         assert _standing(job) == (JobState.FAILED, 3, "lost")
         assert job.finished_at == (await fleet.load()).at
+
+    async def test_claims_of_others_go_on(self, subject: Subject) -> None:
+        """Only the claims of the session that ended end, and those of the term that did."""
+        fleet, token, _ = await self._held(subject)
+        await fleet.enqueue("mine", runner="a")
+        mine = await fleet.claim_one("a", epoch=None)
+        await fleet.leave("b")
+
+        assert (await fleet.look("x")).state is JobState.RUNNING
+        assert (await fleet.settle("x", token)).state is JobState.SUCCEEDED
+        assert (await fleet.settle("mine", mine)).state is JobState.SUCCEEDED
 
     async def test_addressed_job_outlives_the_term(self, subject: Subject) -> None:
         """A job that is addressed to a runner is its own, whoever leads meanwhile."""

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import anyio
 import pytest
+from attrs import evolve
 
 from election_core import (
     Conflict,
@@ -109,12 +110,12 @@ class Commits(Suite):
         await fleet.join("a")
         planned = await fleet.plan(DrainRunner(runner_id=fleet.runner("a")))
         first = await fleet.commit(planned, "once")
+        await subject.advance(20)
+        assert (await fleet.renew("a")).due  # a renewal that no commit may undo
         before = await fleet.load()
         history = await group_events(subject.store, fleet.group_id)
 
-        again = await fleet.commit(planned, "once")
-
-        assert again.revision == first.revision
+        assert await fleet.commit(planned, "once") == first
         assert await fleet.load() == before
         assert await group_events(subject.store, fleet.group_id) == history
 
@@ -212,6 +213,20 @@ class Commits(Suite):
 
         with pytest.raises(Conflict):
             await subject.store.commit(planned.changes, expected_revision=revision, commit_id="x")
+        assert await fleet.leader() == "a"
+
+    async def test_winner_of_another_session_is_not_granted(self, subject: Subject) -> None:
+        """A session that is not its runner's does not lead, however live its runner is."""
+        fleet = Fleet(subject.store)
+        await fleet.create()
+        await fleet.join("a", "b")
+        planned = await fleet.plan(fleet.releasing("a", 1))
+        for runner_id, session_id in (("b", fleet.session("a")), ("nobody", fleet.session("b"))):
+            changes = evolve(planned.changes, expects=(Live(fleet.runner(runner_id), session_id),))
+            with pytest.raises(Conflict):
+                await subject.store.commit(
+                    changes, expected_revision=planned.before.revision, commit_id="x"
+                )
         assert await fleet.leader() == "a"
 
     async def test_grant_takes_the_lease_of_the_row(self, subject: Subject) -> None:

@@ -73,13 +73,13 @@ class Groups(Kept):
         at = self._at()
         row = self._groups.get(changes.group.id)
         if row is not None and row.commit_id == commit_id:
-            return Committed(revision=row.revision, at=at)
+            return row.committed
         revision = 0 if row is None else row.revision
         if revision != expected_revision:
             raise Conflict(f"group {changes.group.id!r} is at revision {revision}")
         self._check_expectations(changes, at)
         self._write(changes, revision + 1, commit_id, at)
-        return Committed(revision=revision + 1, at=at)
+        return self._groups[changes.group.id].committed
 
     def _check_expectations(self, changes: Changes, at: datetime) -> None:
         check_expectations(changes, self._runners, at)
@@ -89,7 +89,8 @@ class Groups(Kept):
             self._runners[runner.id] = self._merged(runner, changes)
         for runner_id in changes.deleted:
             self._runners.pop(runner_id, None)
-        self._groups[changes.group.id] = Row(changes.group, revision, commit_id)
+        committed = Committed(revision=revision, at=at)
+        self._groups[changes.group.id] = Row(changes.group, revision, commit_id, committed)
         for ended in changes.ended_sessions:
             self._ended[ended.session_id] = Ended(ended, changes.group.id)
         self._end_claims(changes, at)

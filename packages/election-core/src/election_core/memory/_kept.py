@@ -14,7 +14,7 @@ from election_core._errors import NotFound
 from election_core._events import Event
 from election_core._jobs import ClaimedJob, JobRecord
 from election_core._state import Group, Mark, Runner, Snapshot
-from election_core.ports import StoredToken
+from election_core.ports import Committed, StoredToken
 
 __all__ = ["Ended", "Given", "Kept", "Row"]
 
@@ -26,6 +26,8 @@ class Row:
     group: Group
     revision: int
     commit_id: str
+    committed: Committed
+    """What the latest commit was answered."""
 
 
 @frozen

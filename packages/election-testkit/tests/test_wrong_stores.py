@@ -14,6 +14,13 @@ for _module in sorted(Path(__file__).parent.glob("wrong_*.py")):
     importlib.import_module(_module.stem)
 
 
+def test_every_case_has_a_wrong_store() -> None:
+    """No case is without a store that must turn it red, and no store is for a case of no suite."""
+    declared = {wrong.case for wrong in WRONG}
+    assert [case.__qualname__ for case in CASES if case not in declared] == []
+    assert declared <= set(CASES)
+
+
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__qualname__)
 async def test_right_store_is_green(case: Case) -> None:
     """Run by hand as for the wrong stores, each case passes with the right one."""

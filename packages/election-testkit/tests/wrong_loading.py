@@ -63,10 +63,15 @@ class DeletesTheRow(SharedMemoryStore):
     """Deletes the row of a group that is deleted."""
 
     @override
-    def _write(self, changes: Changes, revision: int, commit_id: str, at: datetime) -> None:
-        super()._write(changes, revision, commit_id, at)
+    async def commit(
+        self, changes: Changes, *, expected_revision: int, commit_id: str
+    ) -> Committed:
+        committed = await super().commit(
+            changes, expected_revision=expected_revision, commit_id=commit_id
+        )
         if changes.group.deleted_at is not None:
             del self._groups[changes.group.id]
+        return committed
 
 
 @turns_red(Cases.test_barrier_outlives_deletion, Cases.test_remains_of_a_deleted_group)

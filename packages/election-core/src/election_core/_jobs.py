@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import assert_never
@@ -217,20 +216,16 @@ def check_json(value: object, name: str) -> str:
 
 def _check_depth(value: object, name: str) -> None:
     level: list[object] = [value]
-    for _ in range(MAX_NESTING):
-        level = [inner for outer in level for inner in _inside(outer)]
-    if any(isinstance(item, dict | list | tuple) for item in level):
-        raise Invalid(f"{name}: nested more than {MAX_NESTING} deep", field=name)
-
-
-def _inside(value: object) -> Iterable[object]:
-    match value:
-        case dict():
-            return value.values()
-        case list() | tuple():
-            return value
-        case _:
-            return ()
+    for _ in range(MAX_NESTING + 1):
+        containers = [item for item in level if isinstance(item, dict | list | tuple)]
+        if not containers:
+            return
+        level = [
+            inner
+            for outer in containers
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    raise Invalid(f"{name}: nested more than {MAX_NESTING} deep", field=name)
 
 
 def enqueue_job(

@@ -19,6 +19,14 @@ RECORD = (
     "settled_token", "settled_outcome", "idempotency_key", "fingerprint",
 )  # fmt: skip
 
+_STATES = {state.value: state for state in JobState}
+_decoded = json.JSONDecoder().raw_decode
+
+
+def _value(text: str) -> object:
+    """The value of JSON that was written compactly; mostly there is none."""
+    return None if text == "null" else _decoded(text)[0]
+
 
 def job_of(row: Row) -> Job:
     """The job in the columns of `JOB`."""
@@ -27,9 +35,9 @@ def job_of(row: Row) -> Job:
         group_id=row["group_id"],
         runner_id=row["runner_id"],
         kind=row["kind"],
-        payload=json.loads(row["payload"]),
+        payload=_value(row["payload"]),
         priority=row["priority"],
-        state=JobState(row["state"]),
+        state=_STATES[row["state"]],
         attempts=row["attempts"],
         max_attempts=row["max_attempts"],
         available_at=row["available_at"],
@@ -39,7 +47,7 @@ def job_of(row: Row) -> Job:
         claimed_by=row["claimed_by"],
         epoch=row["epoch"],
         cancel_requested=row["cancel_requested"],
-        result=json.loads(row["result"]),
+        result=_value(row["result"]),
         error=row["error"],
     )
 

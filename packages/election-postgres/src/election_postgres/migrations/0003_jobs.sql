@@ -68,10 +68,14 @@ DECLARE
     v_at timestamptz;
     v_known boolean;
     v_allowed boolean;
+    v_rows tid[];
+    v_seqs bigint[];
+    v_attempts bigint[];
+    v_available_ats timestamptz[];
+    v_errors text[];
 BEGIN
-    PERFORM election.writing(p_floor);
     PERFORM election.share(v_group);
-    v_at := election.time(p_floor);
+    v_at := election.writing(p_floor);
     at := v_at;
     SELECT EXISTS (
         SELECT FROM election.claim AS c
@@ -91,82 +95,74 @@ BEGIN
     END IF;
 
     -- The first of the group's queue and of the runner's own; each walks its index in order.
-    RETURN QUERY
-    WITH picked AS MATERIALIZED (
+    SELECT array_agg(p.row), array_agg(p.seq), array_agg(p.attempts + 1),
+        array_agg(p.available_at), array_agg(p.error)
+    INTO v_rows, v_seqs, v_attempts, v_available_ats, v_errors
+    FROM (
         SELECT * FROM (
             SELECT * FROM (
-                SELECT j.priority, j.seq, j.attempts, j.available_at, j.error
+                SELECT j.ctid AS row, j.priority, j.seq, j.attempts, j.available_at, j.error
                 FROM election.job AS j
                 WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
                     AND j.state = 'queued' AND j.available_at <= v_at
                 ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
             ) AS queued
             UNION ALL SELECT * FROM (
-                SELECT j.priority, j.seq, j.attempts, j.available_at, j.error
+                SELECT j.ctid, j.priority, j.seq, j.attempts, j.available_at, j.error
                 FROM election.job AS j
                 WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL
                     AND j.state = 'queued' AND j.available_at <= v_at
                 ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
             ) AS addressed
         ) AS either ORDER BY priority DESC, seq LIMIT p_limit
-    ), given AS MATERIALIZED (
-        SELECT p.*, p_tokens[row_number() OVER (ORDER BY p.priority DESC, p.seq)] AS token
-        FROM picked AS p
-    ), kept AS ( -- nothing, if the same call came twice at once
-        INSERT INTO election.claim (
-            session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts,
-            available_ats, errors
-        )
-        SELECT p_session_id, p_claim_id, v_group, v_at, p_epoch, array_agg(g.seq),
-            array_agg(g.token), array_agg(g.attempts + 1), array_agg(g.available_at),
-            array_agg(g.error)
-        FROM (SELECT * FROM given ORDER BY priority DESC, seq) AS g HAVING count(*) > 0
-        ON CONFLICT DO NOTHING RETURNING 1
-    ), claimed AS (
-        UPDATE election.job AS j SET
-            state = 'running',
-            attempts = j.attempts + 1,
-            started_at = v_at,
-            claimed_by = p_runner_id,
-            epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
-            claim_token = g.token,
-            claim_id = p_claim_id,
-            claim_runner_id = p_runner_id,
-            claim_session_id = p_session_id,
-            claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
-        FROM given AS g
-        WHERE j.group_id = v_group AND j.seq = g.seq AND EXISTS (SELECT FROM kept)
-        RETURNING j.*
-    )
-    SELECT 'claimed', v_at, NULL::timestamptz,
-        c.seq, c.id, c.group_id, c.runner_id, c.kind, c.payload, c.priority,
-        c.max_attempts, c.created_at, c.state, c.attempts,
-        c.available_at, c.started_at, c.finished_at, c.claimed_by,
-        c.epoch, c.cancel_requested, c.result, c.error, c.claim_token
-    FROM claimed AS c ORDER BY c.priority DESC, c.seq;
-    IF FOUND THEN
+    ) AS p;
+    IF v_rows IS NULL THEN
+        verdict := 'none';
+        next_at := (
+            SELECT min(soonest) FROM (
+                SELECT min(j.available_at) AS soonest FROM election.job AS j
+                WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
+                    AND j.state = 'queued'
+                UNION ALL SELECT min(j.available_at) FROM election.job AS j
+                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
+            ) AS s
+        );
+        RETURN NEXT;
         RETURN;
     END IF;
 
-    IF EXISTS (
-        SELECT FROM election.claim AS c
-        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
-    ) THEN
+    INSERT INTO election.claim (
+        session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts, available_ats,
+        errors
+    ) VALUES (
+        p_session_id, p_claim_id, v_group, v_at, p_epoch, v_seqs,
+        p_tokens[:cardinality(v_seqs)], v_attempts, v_available_ats, v_errors
+    ) ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN -- the same call came twice at once
         verdict := 'known';
         RETURN NEXT;
         RETURN;
     END IF;
-    verdict := 'none';
-    next_at := (
-        SELECT min(soonest) FROM (
-            SELECT min(j.available_at) AS soonest FROM election.job AS j
-            WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
-                AND j.state = 'queued'
-            UNION ALL SELECT min(j.available_at) FROM election.job AS j
-            WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
-        ) AS s
-    );
-    RETURN NEXT;
+    -- The rows are locked, so they are where they were found; and they come in that order.
+    RETURN QUERY
+    UPDATE election.job AS j SET
+        state = 'running',
+        attempts = j.attempts + 1,
+        started_at = v_at,
+        claimed_by = p_runner_id,
+        epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
+        claim_token = a.token,
+        claim_id = p_claim_id,
+        claim_runner_id = p_runner_id,
+        claim_session_id = p_session_id,
+        claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
+    FROM unnest(v_rows, p_tokens) AS a(row, token)
+    WHERE j.ctid = a.row
+    RETURNING 'claimed', v_at, NULL::timestamptz,
+        j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
+        j.max_attempts, j.created_at, j.state, j.attempts,
+        j.available_at, j.started_at, j.finished_at, j.claimed_by,
+        j.epoch, j.cancel_requested, j.result, j.error, j.claim_token;
 END $$;
 
 -- The wait after that many attempts: the group's backoff, doubling, at most 300 seconds.
@@ -192,10 +188,16 @@ DECLARE
     v_rows tid[];
     v_groups integer[];
     v_group integer;
+    v_runners text[];
+    v_sessions text[];
+    v_leases timestamptz[];
+    v_terms bigint[];
+    v_term_leases timestamptz[];
+    v_backoffs interval[];
 BEGIN
-    PERFORM election.writing(p_floor);
-    SELECT array_agg(j.ctid ORDER BY a.place), array_agg(DISTINCT hashtext(j.group_id))
-    INTO v_rows, v_groups
+    SELECT array_agg(j.ctid ORDER BY a.place), array_agg(DISTINCT hashtext(j.group_id)),
+        array_agg(DISTINCT j.claim_runner_id)
+    INTO v_rows, v_groups, v_runners
     FROM unnest(p_ids) WITH ORDINALITY AS a(id, place) LEFT JOIN election.job AS j ON j.id = a.id;
     -- All groups in one order, so that two settlements cannot wait for each other.
     FOREACH v_group IN ARRAY v_groups LOOP
@@ -203,9 +205,15 @@ BEGIN
             PERFORM pg_advisory_xact_lock_shared(1164731252, v_group);
         END IF;
     END LOOP;
+    v_at := election.writing(p_floor);
+    -- Under the locks no session and no term ends; leases only grow.
+    SELECT array_agg(r.session_id), array_agg(r.lease_expires_at), array_agg(g.term_epoch),
+        array_agg(r.term_expires_at), array_agg(g.retry_backoff)
+    INTO v_sessions, v_leases, v_terms, v_term_leases, v_backoffs
+    FROM unnest(v_runners) AS a(id) JOIN election.runner AS r ON r.id = a.id
+    JOIN election.runner_group AS g ON g.id = r.group_id;
     -- A row that changed since it was found is not found again, and left to the caller too. The
     -- state is asked in a way that keeps the planner off the index of running jobs.
-    v_at := election.time(p_floor);
     RETURN QUERY
     UPDATE election.job AS j SET
         attempts = j.attempts - (a.outcome = 'released')::integer,
@@ -219,7 +227,7 @@ BEGIN
             WHEN a.outcome = 'succeeded' OR j.cancel_requested THEN j.available_at
             WHEN a.outcome = 'released' THEN v_at
             WHEN a.retry AND j.attempts < j.max_attempts
-            THEN v_at + election.retry_after(j.attempts, g.retry_backoff)
+            THEN v_at + election.retry_after(j.attempts, c.backoff)
             ELSE j.available_at
         END,
         finished_at = CASE
@@ -242,12 +250,13 @@ BEGIN
         settled_outcome = a.outcome
     FROM unnest(v_rows, p_tokens, p_outcomes, p_results, p_errors, p_retries)
             WITH ORDINALITY AS a(row, token, outcome, result, error, retry, place),
-        election.runner_group AS g, election.runner AS r
+        unnest(v_sessions, v_leases, v_terms, v_term_leases, v_backoffs)
+            AS c(session_id, lease, term, term_lease, backoff)
     WHERE j.ctid = a.row AND j.claim_token = a.token AND coalesce(j.state, '') = 'running'
-        AND g.id = j.group_id AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
+        AND c.session_id = j.claim_session_id
         AND CASE
-            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
-            ELSE g.term_epoch = j.claim_epoch AND r.term_expires_at > v_at
+            WHEN j.claim_epoch IS NULL THEN c.lease > v_at
+            ELSE c.term = j.claim_epoch AND c.term_lease > v_at
         END
     RETURNING a.place,
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -161,11 +161,59 @@ async def test_failure_rolls_back(lane: Lane) -> None:
     assert await lane.run(everything) == []
 
 
+def refuse(transaction: Transaction) -> None:
+    """A transaction that changes its mind."""
+    insert("refused")(transaction)
+    raise LookupError("refused")
+
+
+async def test_calls_that_wait_are_committed_together(path: Path) -> None:
+    """Who waits meanwhile shares the next commit, and one that fails takes no other along."""
+    statements: list[str] = []
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    connection.execute("CREATE TABLE seen (name TEXT)")
+    lane = Lane(path, connection, lambda: NOW, begin=["BEGIN IMMEDIATE"])
+    noted: list[Sequence[None]] = []
+    async with Gate(lane):
+        connection.set_trace_callback(statements.append)
+        calls = [
+            asyncio.ensure_future(lane.run(work, then=noted.append))
+            for work in (insert("first"), refuse, insert("last"))
+        ]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [type(None), LookupError, type(None)]
+    assert noted == [[None, None]]
+    assert statements.count("COMMIT") == 2  # the gate's own is one of them
+    assert await lane.run(everything) == ["first", "last"]
+    await lane.stop()
+
+
+async def test_a_transaction_that_is_gone_fails_all_its_calls(lane: Lane) -> None:
+    """When an error ends the whole transaction, nobody in it is told that anything was written."""
+
+    def lost(transaction: Transaction) -> None:
+        transaction.connection.execute("ROLLBACK")
+        raise LookupError("lost")
+
+    async with Gate(lane):
+        calls = [
+            asyncio.ensure_future(lane.run(work))
+            for work in (insert("first"), lost, insert("last"))
+        ]
+        await asyncio.sleep(0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(answer) for answer in answers] == [LookupError] * 3
+    assert await lane.run(everything) == []
+
+
 async def test_then_runs_after_the_commit(lane: Lane, path: Path) -> None:
     """What follows a commit sees it as others do."""
     seen: list[int] = []
 
-    def then(result: None) -> None:
+    def then(results: Sequence[None]) -> None:
         other = sqlite3.connect(path)
         seen.append(other.execute("SELECT count(*) FROM seen").fetchone()[0])
         other.close()

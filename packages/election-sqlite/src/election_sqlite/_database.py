@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -163,10 +163,11 @@ class Database:
         """
         await back_up(self._path, Path(path), self._busy_timeout)
 
-    def _note(self, result: tuple[object, HighWater | None]) -> None:
-        """Note beside the database what was committed to it."""
-        if result[1] is not None:
-            result[1].write(self._path)
+    def _note(self, results: Sequence[tuple[object, HighWater | None]]) -> None:
+        """Note beside the database what was committed to it last."""
+        known = [high_water for _, high_water in results if high_water is not None]
+        if known:
+            known[-1].write(self._path)
 
     def _check_file(self) -> None:
         """Whether the open file is still the one of its name; what another gets is lost."""

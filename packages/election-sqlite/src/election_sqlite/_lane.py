@@ -1,5 +1,8 @@
 """One connection, the thread it lives in, and the order in which calls get there.
 
+Calls that wait are committed together, each in a savepoint of its own: a commit waits for the disk,
+and that costs as much for one as for many.
+
 `aiosqlite` runs each *statement* in a thread, and each await between two of them is a place where
 a caller can be cancelled inside a transaction, with its lock held. Here a whole transaction is one
 synchronous function that runs in the connection's thread: a cancelled caller can stop it before it
@@ -20,7 +23,7 @@ from contextlib import suppress
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from attrs import define, frozen
 
@@ -31,6 +34,8 @@ __all__ = ["Lane", "Transaction", "Urgency", "outlast"]
 T = TypeVar("T")
 _STREAK = 16
 """How many calls may overtake a less urgent one before it gets its turn."""
+_TOGETHER = 32
+"""How many calls are committed together at most; what is bulk is so much that each is alone."""
 
 
 class Urgency(IntEnum):
@@ -55,22 +60,34 @@ class Transaction:
 @define(eq=False)
 class _Call(Generic[T]):
     work: Callable[[Transaction], T]
-    then: Callable[[T], None] | None
+    then: Callable[[Sequence[T]], None] | None
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[T]
     withdrawn: bool = False
     """Its caller was cancelled."""
+    result: T | None = None
+    error: BaseException | None = None
+    """Why it had no effect."""
+
+    def resolve(self) -> None:
+        """Tell its caller."""
+        if self.answer.done():
+            return
+        if self.error is None:
+            self.answer.set_result(cast("T", self.result))
+        else:
+            self.answer.set_exception(self.error)
 
 
 class Lane:
-    """Runs transactions of one connection, one after the other, in a thread.
+    """Runs calls on one connection, one after the other, in a thread.
 
     Args:
         path: The database, for messages.
         connection: The connection; from now on this lane's thread alone uses it.
         now: The store's time.
         begin: The statements that open a transaction, and fix what it reads.
-        before_commit: What each transaction does last.
+        before_commit: What each transaction does last, with the time of its last call.
     """
 
     def __init__(
@@ -100,17 +117,18 @@ class Lane:
         work: Callable[[Transaction], T],
         urgency: Urgency = Urgency.ORDINARY,
         *,
-        then: Callable[[T], None] | None = None,
+        then: Callable[[Sequence[T]], None] | None = None,
     ) -> T:
-        """Run a function as one transaction and return what it returns.
+        """Run a function, wholly or not at all, and return what it returns once it is committed.
 
         Cancelled before its turn, or while it waits for the lock of the file, nothing happens.
         Cancelled later it takes effect wholly, and its answer is dropped.
 
         Args:
-            work: What to do; an exception rolls everything back.
+            work: What to do; an exception rolls all of it back.
             urgency: Who is served first.
-            then: What to do in the thread once it is committed; may not raise.
+            then: What to do in the thread once it is committed, once for all the results of
+                those committed together that ask for the same; may not raise.
 
         Raises:
             Unavailable: Nothing took effect.
@@ -140,69 +158,100 @@ class Lane:
             self._change.notify()
         await stopped
 
-    def _next(self) -> _Call[Any] | None:
-        """The call whose turn it is; `None` when there will be no more."""
+    def _next(self) -> list[_Call[Any]]:
+        """The calls whose turn it is; none when there will be no more."""
         with self._change:
             while True:
                 ready = [u for u in Urgency if self._waiting[u]]
                 if ready:
                     break
                 if self._stopping:
-                    return None
+                    return []
                 self._change.wait()
             turn = next((u for u in ready if self._passed_over[u] >= _STREAK), ready[0])
+            most = 1 if turn is Urgency.BULK else _TOGETHER
             for urgency in ready:
-                self._passed_over[urgency] += 1
+                if urgency is not turn:
+                    most = min(most, max(1, _STREAK - self._passed_over[urgency]))
+            waiting = self._waiting[turn]
+            calls = [waiting.popleft() for _ in range(min(most, len(waiting)))]
+            for urgency in ready:
+                self._passed_over[urgency] += len(calls)
             self._passed_over[turn] = 0
-            return self._waiting[turn].popleft()
+            return calls
 
     def _serve(self) -> None:
-        while (call := self._next()) is not None:
-            if call.withdrawn:
-                continue
+        while calls := self._next():
             try:
-                result, error = self._transact(call), None
-            except BaseException as caught:  # noqa: BLE001 - it is the caller's, whatever it is
-                result, error = None, caught
-            with suppress(RuntimeError):  # the caller's loop may be gone
-                call.loop.call_soon_threadsafe(_resolve, call.answer, result, error)
+                self._transact(calls)
+            except BaseException as error:  # noqa: BLE001 - it is the callers', whatever it is
+                for call in calls:
+                    call.error = call.error or self._mapped(error)
+            for call in calls:
+                with suppress(RuntimeError):  # the caller's loop may be gone
+                    call.loop.call_soon_threadsafe(call.resolve)
         self._connection.close()
         if self._stopped is not None:
             loop, stopped = self._stopped
             with suppress(RuntimeError):
-                loop.call_soon_threadsafe(_resolve, stopped, None, None)
+                loop.call_soon_threadsafe(_resolve, stopped)
 
-    def _transact(self, call: _Call[T]) -> T | None:
+    def _mapped(self, error: BaseException) -> BaseException:
+        """An error as the port calls it."""
+        known = mapped_error(error, self._path) if isinstance(error, Exception) else None
+        if known is None:
+            return error
+        known.__cause__ = error
+        return known
+
+    def _transact(self, calls: Sequence[_Call[Any]]) -> None:
+        """Run calls as one transaction; what is raised is the error of all that have none."""
         connection = self._connection
+        if connection.in_transaction:  # an earlier rollback failed with its disk
+            connection.execute("ROLLBACK")
+        for statement in self._begin:
+            connection.execute(statement)
         try:
-            if connection.in_transaction:  # an earlier rollback failed with its disk
+            at = None
+            for call in calls:
+                if not call.withdrawn:
+                    at = self._attempt(call) or at
+            if at is None:
                 connection.execute("ROLLBACK")
-            for statement in self._begin:
-                connection.execute(statement)
+                return
+            if self._before_commit is not None:
+                self._before_commit(Transaction(connection, at))
             try:
-                if call.withdrawn:
-                    connection.execute("ROLLBACK")
-                    return None
-                transaction = Transaction(connection, self._now())
-                result = call.work(transaction)
-                if self._before_commit is not None:
-                    self._before_commit(transaction)
-                try:
-                    connection.execute("COMMIT")
-                except sqlite3.Error as error:
-                    raise outcome_of_commit(error, self._path) from error
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                raise outcome_of_commit(error, self._path) from error
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+        results: dict[Callable[[Sequence[Any]], None], list[Any]] = {}
+        for call in calls:
+            if call.then is not None and not call.withdrawn and call.error is None:
+                results.setdefault(call.then, []).append(call.result)
+        for then, found in results.items():
+            then(found)
+
+    def _attempt(self, call: _Call[Any]) -> datetime | None:
+        """Run one call within a transaction; its time, or `None` if it had no effect."""
+        connection = self._connection
+        transaction = Transaction(connection, self._now())
+        connection.execute("SAVEPOINT one")
+        try:
+            call.result = call.work(transaction)
+        except BaseException as error:
+            if not connection.in_transaction:  # it took the whole transaction with it
                 raise
-        except Exception as error:
-            known = mapped_error(error, self._path)
-            if known is None:
-                raise
-            raise known from error
-        if call.then is not None:
-            call.then(result)
-        return result
+            connection.execute("ROLLBACK TO one")
+            connection.execute("RELEASE one")
+            call.error = self._mapped(error)
+            return None
+        connection.execute("RELEASE one")
+        return transaction.at
 
 
 async def outlast(task: asyncio.Future[T]) -> T:
@@ -218,12 +267,6 @@ async def outlast(task: asyncio.Future[T]) -> T:
     return task.result()
 
 
-def _resolve(
-    future: asyncio.Future[T | None], result: T | None, error: BaseException | None
-) -> None:
-    if future.done():
-        return
-    if error is None:
-        future.set_result(result)
-    else:
-        future.set_exception(error)
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -18,7 +18,7 @@ __all__ = ["Elector"]
 
 _log = logging.getLogger("election_core.engine")
 _BATCH = 500
-_AT_ONCE = 8
+_AT_ONCE = 16
 """How many groups are decided side by side: each waits for its own commit."""
 _PRUNE_EVERY = 60.0
 _PRUNE_BATCH = 1000

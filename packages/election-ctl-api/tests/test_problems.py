@@ -8,7 +8,15 @@ import pytest
 from typing_extensions import override
 
 from api_world import World, problem_of, running
-from election_core import CODES, GroupInfo, OutcomeUnknown, Page, SchemaMismatch, Unavailable
+from election_core import (
+    CODES,
+    ElectionError,
+    GroupInfo,
+    OutcomeUnknown,
+    Page,
+    SchemaMismatch,
+    Unavailable,
+)
 from election_core.memory import MemoryStore
 from election_ctl_api._answers import problem
 from election_ctl_api._examples import problem_example
@@ -71,8 +79,13 @@ class BrokenStore(MemoryStore):
 @pytest.mark.parametrize(
     "error", [Unavailable("away"), OutcomeUnknown("lost"), SchemaMismatch("schema 9 is newer")]
 )
-async def test_a_store_that_is_away_is_503(error: Exception) -> None:
-    """A store's trouble is `store-unavailable` with `Retry-After`, for calls and readiness."""
+async def test_a_store_that_is_away_is_503(
+    error: ElectionError, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A store's trouble is `store-unavailable` with `Retry-After`, for calls and readiness.
+
+    What is the matter with it, and where it is, the log tells and not the answer.
+    """
     store = BrokenStore()
     store.error = error
     async with running(store) as world:
@@ -80,7 +93,9 @@ async def test_a_store_that_is_away_is_503(error: Exception) -> None:
             answer = await world.call("GET", path)
             found = problem_of(answer)
             assert (found["status"], found["code"]) == (503, "store-unavailable")
-            assert found["detail"] == str(error)
+            assert found["title"] == error.title
+            assert str(error) not in answer.text
+            assert caplog.records[-1].__dict__["detail"] == str(error)
             assert int(answer.headers["retry-after"]) >= 1
         assert (await world.call("GET", "/healthz")).status_code == 200
 

@@ -135,6 +135,11 @@ class _Sent:
             log.debug("answered", method=method, route=route, status=status)
 
 
+_STORE_TROUBLE = (
+    "the store did not answer as it must; the call may be repeated, and the server's log says why"
+)
+
+
 class _Refusals:
     """Tells errors as problems."""
 
@@ -162,6 +167,8 @@ class _Refusals:
             )
         if told.status >= 500:
             self._log(request, error, told)
+            if told is error:
+                told = type(told)(_STORE_TROUBLE)  # where the store is, strangers need not know
         self._metrics.refused(told.code)
         return problem_response(told, headers=headers)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 from collections.abc import Awaitable, Callable, Iterator
@@ -30,6 +31,7 @@ from election_core import (
     Snapshot,
     StaleClaim,
     StaleEpoch,
+    Unavailable,
 )
 from election_core.ports import Settle
 from election_postgres import PostgresStore, migrate
@@ -284,6 +286,36 @@ async def test_a_store_that_stays_open_notices(promoted: list[Lost]) -> None:
         with pytest.raises(Conflict):
             await fleet.commit(lost.planned, "")
         await check(store, lost)
+
+
+async def test_an_open_store_follows_to_the_new_primary() -> None:
+    """A URL that names both servers leads to whichever is the primary, without a restart."""
+    with PostgresServer() as primary:
+        dsn = primary.create_database("followed")
+        await prepared(dsn)
+        with primary.standby() as standby:
+            until_caught_up(primary, standby)
+            hosts = f"127.0.0.1:{primary.port},127.0.0.1:{standby.port}"
+            async with PostgresStore.open(f"postgresql://postgres@{hosts}/followed") as store:
+                fleet = Fleet(store)
+                fleet.sessions = {"a": 1, "b": 1}
+                before = await store.load("g")
+                await fleet.beat("a")
+                primary.kill()
+                for _ in range(2):
+                    with pytest.raises(Unavailable):  # cut off, then led to the standby alone
+                        await fleet.beat("a")
+                await asyncio.to_thread(standby.promote)
+
+                async def answered() -> bool:
+                    with contextlib.suppress(Unavailable):
+                        return isinstance(await fleet.beat("a"), Pulse)
+                    return False
+
+                await until(answered)
+                after = await store.load("g")
+                assert after.group.term is None
+                assert after.group.epoch >= before.group.epoch + EPOCH_JUMP
 
 
 # Backups.

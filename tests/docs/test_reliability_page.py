@@ -8,6 +8,7 @@ from functools import cache
 
 import pytest
 
+import election_testkit
 from tests.architecture.workspace import ROOT
 
 _NAMED = sorted(
@@ -17,7 +18,7 @@ _NAMED = sorted(
 
 @cache
 def _tests(path: str) -> frozenset[str]:
-    """The tests of a file, those of a class as `Class::test`."""
+    """The tests of a file, those of a class as `Class::test`, a suite's among them."""
     found: set[str] = set()
     for node in ast.parse((ROOT / path).read_text("utf-8")).body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -27,6 +28,13 @@ def _tests(path: str) -> frozenset[str]:
                 f"{node.name}::{inner.name}"
                 for inner in node.body
                 if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            suites = [getattr(election_testkit, ast.unparse(base), None) for base in node.bases]
+            found |= {
+                f"{node.name}::{name}"
+                for suite in suites
+                if isinstance(suite, type) and issubclass(suite, election_testkit.Suite)
+                for name in election_testkit.cases(suite)
             }
     return frozenset(found)
 

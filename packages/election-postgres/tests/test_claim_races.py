@@ -16,13 +16,14 @@ from election_core import (
     JobOutcome,
     JobSpec,
     JobState,
+    LeaseExpired,
     Release,
     Settlement,
     StaleClaim,
 )
 from election_core.ports import Settle
 from election_postgres import PostgresStore
-from postgres_fleet import DEADLINE, Fleet, connected, fresh, waiting
+from postgres_fleet import DEADLINE, Fleet, connected, fresh, shift_clock, waiting
 
 DONE = Settlement(outcome=JobOutcome.SUCCEEDED)
 
@@ -98,6 +99,17 @@ async def test_the_same_claim_twice_at_once_is_one(fleet: Fleet) -> None:
         assert one.items == two.items
         assert len(one.items) == 2
     assert await fleet.store.job_counts() == {"queued": 20, "running": 20}
+
+
+async def test_a_known_claim_is_answered_past_its_lease(fleet: Fleet, database: str) -> None:
+    """What it was given is known for as long as its session is, whatever it may claim by now."""
+    await fleet.enqueue()
+    first = await fleet.claim("a", 1, claim_id="known")
+    async with connected(database) as own:
+        await shift_clock(own, 3600)
+    assert (await fleet.claim("a", 1, claim_id="known")).items == first.items
+    with pytest.raises(LeaseExpired):
+        await fleet.claim("a", 1)
 
 
 async def test_a_claim_that_meets_an_election_gets_nothing(fleet: Fleet, database: str) -> None:

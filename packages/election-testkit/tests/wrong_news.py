@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import anyio
 from attrs import define, field
 from typing_extensions import override
 
@@ -105,9 +106,20 @@ class NeverCommitsItsNotifications(SharedMemoryStore):
 
 
 @turns_red(Cases.test_engines_share_what_is_due)
-class HoldsNothing(SharedMemoryStore):
-    """Gives what is due to every elector that asks."""
+@define(kw_only=True, slots=False)
+class HoldsTooLate(SharedMemoryStore):
+    """Reads what is due in one statement and holds it in another, with no lock in between."""
+
+    _reading: int = field(default=0, init=False)
+    _both_read: anyio.Event = field(factory=anyio.Event, init=False)
 
     @override
     async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
-        return await super().due(limit)
+        read = await super().due(limit)
+        if hold:
+            self._reading += 1
+            if self._reading == 2:  # two electors, in the worst of all orders
+                self._both_read.set()
+            await self._both_read.wait()
+            await super().due(limit, hold=hold)
+        return read

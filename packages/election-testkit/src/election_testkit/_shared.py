@@ -220,6 +220,10 @@ class SharedStoreConformance(Suite):
                 for fleet in fleets:
                     while await fleet.leader() != "b":  # noqa: ASYNC110 - across stores
                         await anyio.sleep(0.01)
+                for store in stores:  # until each has done with what it was given
+                    asked = store.calls["due"]
+                    while store.calls["due"] < asked + 2:  # noqa: ASYNC110 - it tells nobody
+                        await anyio.sleep(0.01)
 
         decided = stores[0].committed + stores[1].committed
         assert [decided[fleet.group_id] for fleet in fleets] == [1] * len(fleets)

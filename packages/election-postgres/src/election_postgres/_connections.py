@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -117,6 +118,8 @@ async def _connect(dsn: str, limits: Limits, where: str, *, direct: bool) -> asy
             connection_class=_Connection,
             target_session_attrs=_PRIMARY if direct else None,
         )
+    except ssl.SSLError as error:  # some are ValueErrors too
+        raise raising(error, where, sent=False, writes=False) from error
     except (asyncpg.ClientConfigurationError, ValueError, OverflowError):
         # Not chained: what the driver says may quote the password.
         raise Invalid(

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from election_cli._config import KEYS
 from tests.docs.page_blocks import Block, read_blocks
 from tests.docs.page_shell import PageShell
 from tests.docs.readme_commands import ROOT, clean_environment, run_blocks
@@ -23,9 +25,12 @@ ADDRESS = "127.0.0.1:7700"
 """Where the pages say the server listens; here it is a port that is free."""
 
 
-def blocks_of(page: str, address: str) -> list[Block]:
-    """The marked blocks of a page, for a server at another address."""
-    return read_blocks((PAGES / page).read_text(encoding="utf-8").replace(ADDRESS, address))
+def blocks_of(page: str, address: str, instead: Mapping[str, str] | None = None) -> list[Block]:
+    """The marked blocks of a page, for a server at another address, and with other words."""
+    text = (PAGES / page).read_text(encoding="utf-8")
+    for old, new in {ADDRESS: address, **(instead or {})}.items():
+        text = text.replace(old, new)
+    return read_blocks(text)
 
 
 @pytest.fixture
@@ -76,6 +81,19 @@ def test_a_control_plane_is_run(tmp_path: Path, address: str, environment: dict[
         run_blocks(blocks_of("run-a-control-plane.md", address), shell)
 
 
+def test_replicas_are_run(
+    tmp_path: Path, address: str, environment: dict[str, str], empty_database: str
+) -> None:
+    """The schema is made, and a replica serves, as the page shows it."""
+    port = address.rpartition(":")[2]
+    instead = {
+        "postgresql://election@db.example.org/election": empty_database,
+        "0.0.0.0:7700": f"0.0.0.0:{port}",
+    }
+    with PageShell(tmp_path, environment, command_seconds=60.0) as shell:
+        run_blocks(blocks_of("run-many-replicas.md", address, instead), shell)
+
+
 def test_a_laptop_takes_over(tmp_path: Path, address: str, environment: dict[str, str]) -> None:
     """With two runners alive, the page's taint moves leadership and untainting leaves it there."""
     state = tmp_path / "state-of-server"
@@ -102,6 +120,14 @@ def _until_active(environment: dict[str, str], name: str) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"{name} opened no session: {lines}")
         time.sleep(0.2)
+
+
+def test_a_page_names_variables_that_there_are() -> None:
+    """A variable that a how-to page sets is one that the command reads."""
+    known = {f"ELECTION_{name.upper()}" for name in KEYS}
+    for page in PAGES.glob("*.md"):
+        named = set(re.findall(r"\bELECTION_[A-Z_]+", page.read_text(encoding="utf-8")))
+        assert named <= known, page.name
 
 
 def test_a_page_marks_its_blocks() -> None:

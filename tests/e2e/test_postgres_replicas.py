@@ -1,11 +1,13 @@
 """What is done through one replica is news to who waits on another, by more ways than one.
 
-Each way is tested by itself: a replica runs as a role that cannot go the other ways. Calls wait for
-minutes, so an answer that comes within seconds was woken.
+Each way is tested by itself: a replica runs as a role that cannot go the other ways, and has no
+more rights than the documentation gives it. Calls wait for minutes, so an answer that comes within
+seconds was woken.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,13 +25,7 @@ from tests.e2e.replicas import Replica
 
 WAIT = 300.0
 
-RUNS = """
-CREATE ROLE {role} LOGIN;
-GRANT USAGE ON SCHEMA election TO {role};
-GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA election TO {role};
-GRANT USAGE, SELECT, UPDATE ON ALL SEQUENCES IN SCHEMA election TO {role};
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA election TO {role};
-"""
+PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "run-many-replicas.md"
 ROLES = ("speaker", "listener", "mute", "deaf")
 CANNOT = (
     "REVOKE EXECUTE ON FUNCTION election.events_settled() FROM PUBLIC, listener",
@@ -65,8 +61,9 @@ def replicas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replicas]:
     logging = {"log_statement": "all", "log_line_prefix": "%u %p "}
     with PostgresServer(**logging) as postgres, Processes(folder) as processes:
         anyio.run(migrate, postgres.create_database("election"))
-        grants = "".join(RUNS.format(role=role) for role in ROLES)
-        postgres.execute(grants, *CANNOT, database="election")
+        (grants,) = re.findall("```sql\n(CREATE ROLE.+?)```", PAGE.read_text(), re.DOTALL)
+        roles = [grants.replace("election_server", role) for role in ROLES]
+        postgres.execute(*roles, *CANNOT, database="election")
         yield Replicas(postgres=postgres, apis=anyio.run(_start, postgres, processes, folder))
 
 

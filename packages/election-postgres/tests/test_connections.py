@@ -64,6 +64,46 @@ async def test_renewals_have_connections_of_their_own(
         await stuck
 
 
+async def test_who_waits_for_a_connection_is_served(database: str) -> None:
+    """One connection that is never at rest serves all in turn, those too who had to wait for it."""
+    async with PostgresStore.open(database, connections=1) as store:
+        served = [0] * 4
+        all_served = asyncio.Event()
+
+        async def call(number: int) -> None:
+            while not all_served.is_set():
+                await store.census()
+                served[number] += 1
+                if min(served) >= 20:
+                    all_served.set()
+
+        async with asyncio.timeout(DEADLINE), asyncio.TaskGroup() as tasks:
+            for number in range(len(served)):
+                tasks.create_task(call(number))
+
+
+async def test_a_connection_that_ends_while_nobody_uses_it_is_replaced(
+    database: str, own: asyncpg.Connection
+) -> None:
+    """Calls find another one, as soon as the end has been told."""
+    others = (
+        "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+        " AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
+
+    async def answered() -> bool:
+        try:
+            await store.census()
+        except Unavailable:
+            return False
+        return True
+
+    async with PostgresStore.open(database) as store:
+        await store.census()
+        assert await own.fetch(f"SELECT pg_terminate_backend(pid) FROM ({others}) AS o")
+        await until(answered)
+
+
 @pytest.mark.parametrize(
     ("limits", "sentence"),
     [

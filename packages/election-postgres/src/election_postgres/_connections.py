@@ -12,7 +12,6 @@ import logging
 import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from typing import TypeAlias
 
@@ -20,54 +19,22 @@ import anyio
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 from asyncpg.pool import PoolConnectionProxy
-from attrs import frozen
 from typing_extensions import override
 
 from election_core import Invalid, Unavailable
 from election_postgres._dsn import redacted
 from election_postgres._errors import mapped_error
+from election_postgres._limits import Limits
 
-__all__ = ["Connections", "Limits", "connected", "raising"]
+__all__ = ["Connections", "connected", "raising"]
 
 _log = logging.getLogger("election_postgres")
 _Pooled: TypeAlias = "PoolConnectionProxy[asyncpg.Record]"
 _PRIMARY = SessionAttribute.primary
 _SLACK = 2.0
 """Seconds that the server may take longer than it was told, before the client gives up."""
-
-
-@frozen(kw_only=True)
-class Limits:
-    """How long anything may take."""
-
-    statement: timedelta
-    lock: timedelta
-    connect: timedelta
-
-    @property
-    def settings(self) -> str:
-        """The limits as the server is told of them."""
-        return (
-            f"SET {{local}}statement_timeout = {self.statement // timedelta(milliseconds=1)};"
-            f"SET {{local}}lock_timeout = {self.lock // timedelta(milliseconds=1)};"
-            # Everything is a lookup by key. Statistics of tables that change as fast as these do
-            # mislead; a plan is made once, and it is the one with the keys.
-            "SET {local}plan_cache_mode = force_generic_plan;"
-            "SET {local}enable_seqscan = off;"
-            "SET {local}enable_hashjoin = off;"
-            "SET {local}enable_mergejoin = off;"
-            "SET {local}jit = off;"
-        )
-
-    @property
-    def begin(self) -> str:
-        """Begins a transaction that has these limits; a client that is frozen in it loses it."""
-        idle = self.lock // timedelta(milliseconds=1)
-        return (
-            "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;"
-            f"SET LOCAL idle_in_transaction_session_timeout = {idle};"
-            f"{self.settings.format(local='LOCAL ')}"
-        )
+_REST = 60.0
+"""Seconds after which the pool is asked again whether it keeps a connection."""
 
 
 class _Connection(asyncpg.Connection):
@@ -153,6 +120,10 @@ class Connections:
         self.pooled = pooled
         self._begin = limits.begin
         self._patience = limits.statement.total_seconds() + _SLACK
+        # At hand, for the pool takes longer than a statement. It has them back when one is waited
+        # for; and now and then, since it closes those that nobody needs.
+        self._idle: list[_Pooled] = []
+        self._waiting = 0
 
     @classmethod
     @asynccontextmanager
@@ -187,7 +158,14 @@ class Connections:
             max_inactive_connection_lifetime=300,
         )
         async with _closing(making()) as pool:
-            yield cls(pool, redacted(dsn), limits, pooled=pooled)
+            connections = cls(pool, redacted(dsn), limits, pooled=pooled)
+            resting = asyncio.create_task(connections._rest())
+            try:
+                yield connections
+            finally:
+                resting.cancel()
+                connections._waiting += 1  # the pool, for those that are still in use
+                await connections._give_back_idle()
 
     async def rows(
         self, statement: str, *values: object, writes: bool = False
@@ -204,13 +182,7 @@ class Connections:
             OutcomeUnknown: It may have taken effect.
             ElectionError: What the server refused it with.
         """
-        try:
-            async with asyncio.timeout(self._limits.connect.total_seconds()):
-                connection = await self._pool.acquire()
-        except TimeoutError as error:
-            raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
-        except Exception as error:
-            raise raising(error, self.where, sent=False, writes=writes) from error
+        connection = await self._connection()
         whole = False
         try:
             found: Sequence[asyncpg.Record]
@@ -229,6 +201,23 @@ class Connections:
         finally:
             await self._release(connection, whole=whole)
 
+    async def _connection(self) -> _Pooled:
+        """One that nobody else has, the one that was used last if there is a choice."""
+        while self._idle:
+            connection = self._idle.pop()
+            if _alive(connection):
+                return connection
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._limits.connect.total_seconds()):
+                return await self._pool.acquire()
+        except TimeoutError as error:
+            raise Unavailable(f"{self.where}: no connection was free in time; try again") from error
+        except Exception as error:
+            raise raising(error, self.where, sent=False, writes=False) from error
+        finally:
+            self._waiting -= 1
+
     async def _in_transaction(
         self, connection: _Pooled, statement: str, values: tuple[object, ...]
     ) -> Sequence[asyncpg.Record]:
@@ -238,7 +227,10 @@ class Connections:
         return found
 
     async def _release(self, connection: _Pooled, *, whole: bool) -> None:
-        """Give a connection back, or end one whose statement was given up and does not end."""
+        """Keep a connection at hand, or end one whose statement was given up and does not end."""
+        if whole and not self._waiting:
+            self._idle.append(connection)
+            return
         try:
             # A statement that was given up may have been half sent, and what was sent has begun a
             # transaction. Who is cancelled hears of it once that is over and its locks are gone.
@@ -246,10 +238,23 @@ class Connections:
                 with anyio.CancelScope(shield=True):
                     await self._roll_back(connection)
         finally:
-            try:
-                await self._pool.release(connection, timeout=_SLACK)
-            except Exception as error:  # noqa: BLE001 - the call has its answer
-                _log.debug("a connection could not be kept: %s", type(error).__name__)
+            await self._give_back(connection)
+
+    async def _rest(self) -> None:
+        while True:
+            await asyncio.sleep(_REST)
+            await self._give_back_idle()
+
+    async def _give_back_idle(self) -> None:
+        for _ in range(len(self._idle)):
+            if self._idle:
+                await self._give_back(self._idle.pop(0))
+
+    async def _give_back(self, connection: _Pooled) -> None:
+        try:
+            await self._pool.release(connection, timeout=_SLACK)
+        except Exception as error:  # noqa: BLE001 - nobody waits for this
+            _log.debug("a connection could not be kept: %s", type(error).__name__)
 
     async def _roll_back(self, connection: _Pooled) -> None:
         try:
@@ -259,6 +264,13 @@ class Connections:
                 connection.terminate()
             if not isinstance(error, Exception):
                 raise
+
+
+def _alive(connection: _Pooled) -> bool:
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:  # it has ended, and the pool has taken it back by itself
+        return False
 
 
 @asynccontextmanager

@@ -11,7 +11,8 @@ from contextlib import asynccontextmanager
 from election_core import Unavailable
 from election_core.ports import Topic
 from election_postgres._base import Base
-from election_postgres._connections import Connections, Limits, connected, raising
+from election_postgres._connections import Connections, connected, raising
+from election_postgres._limits import Limits
 
 __all__ = ["News"]
 

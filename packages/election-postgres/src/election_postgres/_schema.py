@@ -12,9 +12,10 @@ import asyncpg
 from attrs import frozen
 
 from election_core import SchemaMismatch
-from election_postgres._connections import Limits, connected, raising
+from election_postgres._connections import connected, raising
 from election_postgres._dsn import redacted
 from election_postgres._errors import MIGRATE, Contended
+from election_postgres._limits import Limits
 
 __all__ = ["SCHEMA_VERSION", "Migration", "Step", "check", "migrate", "steps"]
 

@@ -13,12 +13,13 @@ from typing_extensions import override
 
 from election_core import Conflict, SchemaMismatch
 from election_core.ports import AccessStore, JobStore, SharedStore, Store
-from election_postgres._connections import Connections, Limits, connected, raising
+from election_postgres._connections import Connections, connected, raising
 from election_postgres._dsn import redacted
 from election_postgres._errors import MIGRATE, HistoryChanged
 from election_postgres._fence import check_fence
 from election_postgres._groups import Groups
 from election_postgres._jobs import Jobs
+from election_postgres._limits import Limits
 from election_postgres._news import News
 from election_postgres._schema import check
 from election_postgres._tokens import Tokens

@@ -6,14 +6,18 @@
 CREATE FUNCTION election.clock() RETURNS timestamptz LANGUAGE sql VOLATILE
 AS 'SELECT clock_timestamp()';
 
+-- The server's own identifier. It is the same as long as the server runs, so it is read from its file
+-- once for each connection, when what asks for it is planned.
+CREATE FUNCTION election.system() RETURNS text LANGUAGE sql IMMUTABLE
+AS 'SELECT system_identifier::text FROM pg_control_system()';
+
 -- Which line of commits this is: by the system identifier and timeline of the server, for a promoted
 -- or recovered one begins another; and by the database's and a table's own ids, for so does what was
 -- dumped and restored, or copied, on the same server.
 CREATE FUNCTION election.history() RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
+    SELECT election.system() || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
         || split_part(pg_relation_filepath('election.meta'), '/', -2) -- the database's id
         || '/' || 'election.meta'::regclass::oid
-    FROM pg_control_system()
 $$;
 
 -- The store's time: never before the mark, nor before what the caller has seen.
@@ -31,11 +35,7 @@ DECLARE
     v_at timestamptz;
 BEGIN
     SELECT greatest(election.clock() + clock_offset, mark_at, p_floor) INTO v_at
-    FROM election.meta AS m, pg_control_system()
-    WHERE history = -- as above, without the cost of a function
-        system_identifier || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
-        || split_part(pg_relation_filepath(m.tableoid), '/', -2)
-        || '/' || m.tableoid;
+    FROM election.meta WHERE history = election.history();
     IF v_at IS NULL THEN
         RAISE EXCEPTION 'the newest commits may be missing' USING ERRCODE = 'EL001';
     END IF;

@@ -64,6 +64,36 @@ async def test_a_flush_has_a_largest_size() -> None:
     assert [len(batch) for batch in store.batches] == [3, 3, 2]
 
 
+async def test_a_crowd_is_written_in_few_flushes() -> None:
+    """Where renewals come one after the other, but several to a flush, they wait for each other."""
+    async with a_fleet() as fleet:
+        standings = [await fleet.join(f"r{number}") for number in range(51)]
+        fleet.store.batches.clear()
+
+        async with anyio.create_task_group() as tasks:
+            for number, standing in enumerate(standings):
+                if number > 1:
+                    await anyio.sleep(0.001)
+                tasks.start_soon(fleet.engine.beat, standing.runner_id, standing.session_id)
+
+        assert sum(map(len, fleet.store.batches)) == 51
+        assert len(fleet.store.batches) <= 7
+
+
+async def test_a_caller_alone_does_not_wait_for_others() -> None:
+    """A renewal is written at once when the flush before it was of one."""
+    async with a_fleet() as fleet:
+        standing = await fleet.join("first")
+        fleet.store.batches.clear()
+        start = anyio.current_time()
+
+        for _ in range(20):
+            await fleet.engine.beat(standing.runner_id, standing.session_id)
+
+        assert len(fleet.store.batches) == 20
+        assert anyio.current_time() - start < 0.01
+
+
 async def test_a_renewal_that_could_not_be_written_spoils_no_other() -> None:
     """Whoever's row is locked is told to try again; who was renewed with it is answered."""
     async with a_fleet() as fleet:

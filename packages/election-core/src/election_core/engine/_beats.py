@@ -16,6 +16,9 @@ from election_core.ports import Beat, Beaten, Store
 
 __all__ = ["Beats"]
 
+_PAUSE = 0.01
+"""Seconds: nothing beside a lease, and at a fleet's pace enough for several renewals."""
+
 
 class Beats:
     """Writes renewals in batches.
@@ -37,7 +40,7 @@ class Beats:
         self._beats: Queue[Beat, Beaten] = Queue(
             self._beat, key=lambda beat: beat.runner_id, most=most
         )
-        self._batches = Batches(self._marks, self._beats)
+        self._batches = Batches(self._marks, self._beats, pause=_PAUSE)
         self.open = self._batches.open
         self.run = self._batches.run
 

@@ -20,7 +20,6 @@ from election_core import (
     NotFound,
     Page,
     SessionCall,
-    SessionState,
     cancel_job,
     check_claim,
     check_settlement,
@@ -29,7 +28,7 @@ from election_core import (
     enqueue_job,
     page_of,
     read_cursor,
-    refuse,
+    refuse_former,
     repeats,
     settle_job,
 )
@@ -90,7 +89,10 @@ class Jobs(Part):
         at = tables.at
         runner, session = session_of(tables, runner_id, session_id)
         if runner is None or session is None:
-            raise _refusal(tables, runner_id, session_id)
+            ended = how_it_ended(tables, runner_id, session_id)
+            how = None if ended is None else ended.how
+            exists = tables.runners.get(runner_id) is not None
+            refuse_former(runner_id, SessionCall.CLAIM, known=exists, how=how)
         key = json.dumps([session_id, claim_id])
         known = tables.claims.get(key)
         if known is not None:
@@ -191,18 +193,6 @@ def _record(tables: Tables, job_id: str) -> JobRecord:
     if record is None:
         raise NotFound(f"no job {job_id!r}")
     return record
-
-
-def _refusal(tables: Tables, runner_id: str, session_id: str) -> ElectionError:
-    """What a claim of a session that is not the current one is refused with."""
-    ended = how_it_ended(tables, runner_id, session_id)
-    if ended is None and tables.runners.get(runner_id) is None:
-        return NotFound(f"no runner {runner_id!r}")
-    try:
-        refuse(None if ended is None else SessionState(ended.how.value), SessionCall.CLAIM)
-    except ElectionError as refused:
-        return refused
-    raise AssertionError("a call of an ended session is refused")
 
 
 def _settle(tables: Tables, settle: Settle) -> Job:

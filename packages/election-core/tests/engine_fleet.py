@@ -34,8 +34,7 @@ class Fleet:
 
     async def open(self, runner_id: str, key: str = "key", **rest: Any) -> Standing:
         """Open a session."""
-        standing = await self.engine.open_session(runner_id, session_key=key, **rest)
-        return standing
+        return await self.engine.open_session(runner_id, session_key=key, **rest)
 
     async def join(self, name: str, key: str = "key") -> Standing:
         """Register a runner and open its session; runners that join later are younger."""

@@ -12,9 +12,11 @@ from election_core import (
     SESSION,
     Cause,
     ElectionError,
+    Ended,
     Handover,
     Leadership,
     LeaseExpired,
+    NotFound,
     Outcome,
     SessionCall,
     SessionEnded,
@@ -23,6 +25,7 @@ from election_core import (
     Snapshot,
     leadership,
     refuse,
+    refuse_former,
     session_state,
 )
 
@@ -68,7 +71,24 @@ def test_each_call_of_a_session_in_each_state(state: SessionState, call: Session
 def test_a_session_that_never_was_has_ended(call: SessionCall) -> None:
     """Nobody learns from an error whether a session ever existed."""
     with pytest.raises(SessionEnded):
-        refuse(None, call)
+        refuse_former("r", call, known=True, how=None)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [
+        (Ended.SUPERSEDED, SessionSuperseded),
+        (Ended.LEFT, SessionEnded),
+        (Ended.DELETED, SessionEnded),
+        (None, NotFound),
+    ],
+)
+def test_a_former_session_is_told_how_it_ended(
+    how: Ended | None, expected: type[ElectionError]
+) -> None:
+    """Also when its runner is gone, for as long as that is remembered."""
+    with pytest.raises(expected):
+        refuse_former("r", SessionCall.CLAIM, known=False, how=how)
 
 
 @pytest.mark.parametrize(

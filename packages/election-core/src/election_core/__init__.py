@@ -168,6 +168,7 @@ from election_core._states import (
     SessionState,
     leadership,
     refuse,
+    refuse_former,
     session_state,
 )
 from election_core._taints import (
@@ -348,6 +349,7 @@ __all__ = [
     "refresh_mark",
     "refusals",
     "refuse",
+    "refuse_former",
     "reincarnate",
     "renew",
     "repeats",

@@ -9,9 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import NoReturn
 
 from election_core._elect import Outcome
-from election_core._errors import ElectionError, LeaseExpired, SessionEnded, SessionSuperseded
+from election_core._errors import (
+    ElectionError,
+    LeaseExpired,
+    NotFound,
+    SessionEnded,
+    SessionSuperseded,
+)
 from election_core._state import Group, Session, Snapshot
 
 __all__ = [
@@ -23,6 +30,7 @@ __all__ = [
     "SessionState",
     "leadership",
     "refuse",
+    "refuse_former",
     "session_state",
 ]
 
@@ -82,17 +90,37 @@ def session_state(session: Session, at: datetime) -> SessionState:
     return SessionState.LIVE if session.lease_expires_at > at else SessionState.LAPSED
 
 
-def refuse(state: SessionState | None, call: SessionCall) -> None:
-    """Raise what the table says to a call of a session in that state; `None`: never heard of.
+def refuse(state: SessionState, call: SessionCall) -> None:
+    """Raise what the table says to a call of a session in that state.
 
     Raises:
         SessionSuperseded: A later session of the runner was opened.
-        SessionEnded: It left, its runner was deleted, or it never existed.
+        SessionEnded: It left, or its runner was deleted.
         LeaseExpired: The call needs a live lease.
     """
-    found = SessionEnded if state is None else SESSION[state, call]
+    found = SESSION[state, call]
     if isinstance(found, type):
         raise found(_SENTENCES.get(found, ""))
+
+
+def refuse_former(runner_id: str, call: SessionCall, *, known: bool, how: Ended | None) -> NoReturn:
+    """Raise what is said to a call of a session that is not its runner's current one.
+
+    Args:
+        runner_id: The runner.
+        call: What is asked; not to leave, which is no fault of who left.
+        known: Whether there is such a runner.
+        how: How the session ended, if that is remembered.
+
+    Raises:
+        SessionSuperseded, SessionEnded: As the table says; `SessionEnded` if nothing is remembered.
+        NotFound: Neither is the runner known.
+    """
+    if how is not None:
+        refuse(SessionState(how.value), call)
+    if not known:
+        raise NotFound(f"no runner {runner_id!r}")
+    raise SessionEnded(_SENTENCES[SessionEnded])
 
 
 _SENTENCES: Mapping[type[ElectionError], str] = {

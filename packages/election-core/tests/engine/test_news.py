@@ -104,8 +104,7 @@ async def a_runner(engine: Engine, name: str) -> Any:
     """A runner with a session; its standing."""
     await anyio.sleep(0.001)
     runner, _ = await engine.register("g", name)
-    standing = await engine.open_session(runner.id, session_key=name)
-    return standing
+    return await engine.open_session(runner.id, session_key=name)
 
 
 async def elapsed_until_woken(engine: Engine, standing: Any, change: Any) -> float:

@@ -28,13 +28,12 @@ from election_core import (
     Page,
     Runner,
     SessionCall,
-    SessionState,
     Unavailable,
     check_claim,
     check_json,
     check_settlement,
     enqueue_job,
-    refuse,
+    refuse_former,
     repeats,
 )
 from election_core.ports import Enqueued, Settle
@@ -189,10 +188,8 @@ class Jobs(Pages, Renewals):
         session = None if runner is None else runner.session
         if runner is None or session is None or session.id != session_id:
             ended = await self.ended_session(runner_id, session_id=session_id)
-            if runner is None and ended is None:
-                raise NotFound(f"no runner {runner_id!r}")
-            refuse(None if ended is None else SessionState(ended.how.value), SessionCall.CLAIM)
-            return
+            how = None if ended is None else ended.how
+            refuse_former(runner_id, SessionCall.CLAIM, known=runner is not None, how=how)
         check_claim(group_of(rows[0]), runner, session, epoch, self._seen(rows[0]["at"]))
 
     async def settle(self, settles: Sequence[Settle]) -> list[Job | ElectionError]:

@@ -22,7 +22,6 @@ from election_core import (
     JobState,
     NotFound,
     SessionCall,
-    SessionState,
     cancel_job,
     check_claim,
     check_settlement,
@@ -30,7 +29,7 @@ from election_core import (
     decode,
     encode,
     enqueue_job,
-    refuse,
+    refuse_former,
     repeats,
     settle_job,
 )
@@ -142,10 +141,8 @@ def claim(
     session = None if runner is None else runner.session
     if runner is None or session is None or session.id != session_id:
         ended = find_ended(connection, runner_id, session_id=session_id)
-        if runner is None and ended is None:
-            raise NotFound(f"no runner {runner_id!r}")
-        refuse(None if ended is None else SessionState(ended.how.value), SessionCall.CLAIM)
-        raise AssertionError("a call of an ended session is refused")
+        how = None if ended is None else ended.how
+        refuse_former(runner_id, SessionCall.CLAIM, known=runner is not None, how=how)
     known = connection.execute(_KNOWN_CLAIM, (session_id, claim_id)).fetchall()
     if known:
         # A job that was pruned meanwhile has long been settled.

@@ -12,13 +12,13 @@ from typing import Self
 import anyio
 
 from election_core._commands import Command
-from election_core._errors import ElectionError, Invalid, NotFound, SessionEnded, Unavailable
+from election_core._errors import ElectionError, Invalid, NotFound, Unavailable
 from election_core._jobs import Job
 from election_core._plan import Plan
 from election_core._policy import Policies
 from election_core._settings import default_policies
 from election_core._state import Runner, Snapshot
-from election_core._states import SessionCall, SessionState, refuse
+from election_core._states import SessionCall, refuse_former
 from election_core._views import Pulse
 from election_core.engine._batches import Batches, Queue
 from election_core.engine._beats import Beats
@@ -170,16 +170,14 @@ class EngineBase:
             NotFound: Neither is the runner known.
             Unavailable: The store could not tell.
         """
-        if isinstance(answer, Pulse):
-            return answer
         if isinstance(answer, Unavailable):
             raise answer
         if answer is None:
             await self.store.find_runner(runner_id)
-            refuse(None, call)
-        else:
-            refuse(SessionState(answer.how.value), call)
-        raise SessionEnded("this session has ended; open a new one")
+            refuse_former(runner_id, call, known=True, how=None)
+        if not isinstance(answer, Pulse):
+            refuse_former(runner_id, call, known=True, how=answer.how)
+        return answer
 
 
 def session_id_of(snapshot: Snapshot, runner_id: str) -> str | None:

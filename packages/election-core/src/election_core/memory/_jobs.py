@@ -26,7 +26,7 @@ from election_core._jobs import (
     repeats,
     settle_job,
 )
-from election_core._states import SessionCall, SessionState, refuse
+from election_core._states import SessionCall, refuse_former
 from election_core._views import Page
 from election_core.memory._kept import Given, Kept
 from election_core.ports import Enqueued, Settle
@@ -76,10 +76,8 @@ class Jobs(Kept):
         session = None if runner is None else runner.session
         if runner is None or session is None or session.id != session_id:
             ended = self._how_it_ended(runner_id, session_id)
-            if runner is None and ended is None:
-                raise NotFound(f"no runner {runner_id!r}")
-            refuse(None if ended is None else SessionState(ended.how.value), SessionCall.CLAIM)
-            raise AssertionError("a call of an ended session is refused")  # pragma: no cover
+            how = None if ended is None else ended.how
+            refuse_former(runner_id, SessionCall.CLAIM, known=runner is not None, how=how)
         mine = sorted(
             (r for r in self._jobs.values() if r.job.group_id == runner.group_id),
             key=lambda r: (-r.job.priority, r.seq),

@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from api_world import World
-from election_core import CODES, Page, decode, encode
+from election_core import CODES, MAX_INTEGER, Page, decode, encode
 from election_ctl_api._bodies import Accepted
 from election_ctl_api._examples import example_of
 from election_ctl_api._openapi import openapi_document
@@ -102,6 +102,27 @@ def test_references_lead_somewhere() -> None:
         for step in reference.removeprefix("#/").split("/"):
             found = found[step]
         assert found
+
+
+def _schemas_of_integers(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        kinds = value.get("type")
+        if kinds == "integer" or (isinstance(kinds, list) and "integer" in kinds):
+            yield value
+        for inner in value.values():
+            yield from _schemas_of_integers(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _schemas_of_integers(inner)
+
+
+def test_integers_say_their_bounds() -> None:
+    """Whatever reads the document knows that integers are exact in every reader of JSON."""
+    found = list(_schemas_of_integers(DOCUMENT["components"]))
+
+    assert found
+    assert all(schema["minimum"] >= -MAX_INTEGER for schema in found)
+    assert all(schema["maximum"] <= MAX_INTEGER for schema in found)
 
 
 def _fits(value: Any, schema: Any, where: str) -> None:

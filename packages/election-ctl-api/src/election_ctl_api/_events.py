@@ -21,7 +21,7 @@ from election_core import (
 )
 from election_ctl_api._access import Access
 from election_ctl_api._logging import log
-from election_ctl_api._operations import LIMIT, Call, Operation, Parameter, operation
+from election_ctl_api._operations import CURSOR, LIMIT, Call, Operation, Parameter, operation
 from election_ctl_api._reading import header, whole_number
 
 if TYPE_CHECKING:
@@ -37,9 +37,12 @@ _MEDIA_TYPE = "text/event-stream"
 _END: HTTPResponseBodyEvent = {"type": "http.response.body", "body": b"", "more_body": False}
 
 _AFTER = Parameter(
-    name="after", type=int, description="Only events behind the one of this id.", example=41
+    name="after",
+    type=int,
+    description="Only events behind the one of this id.",
+    example=41,
+    bounds={"minimum": 0},
 )
-_CURSOR = Parameter(name="cursor", description="The `next_cursor` of the answer before.")
 _LAST = Parameter(
     name="Last-Event-ID",
     place="header",
@@ -54,7 +57,7 @@ _LAST = Parameter(
     access=Access.READ_GROUP,
     answers={200: Page[Event]},
     errors=(NotFound, CursorExpired),
-    parameters=(_AFTER, LIMIT, _CURSOR, _LAST),
+    parameters=(_AFTER, LIMIT, CURSOR, _LAST),
     media_types=(_MEDIA_TYPE,),
 )
 async def list_events(call: Call) -> object:

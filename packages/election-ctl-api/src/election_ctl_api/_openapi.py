@@ -244,7 +244,7 @@ def _problem_schema() -> Schema:
         "properties": {
             "type": {"type": "string", "format": "uri"},
             "title": {"type": "string"},
-            "status": {"type": "integer"},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
             "detail": {"type": "string"},
             "code": {"type": "string", "enum": sorted(CODES)},
         },

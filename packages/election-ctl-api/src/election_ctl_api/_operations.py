@@ -75,7 +75,9 @@ LIMIT = Parameter(
     bounds={"minimum": 1, "maximum": MAX_LIMIT, "default": 100},
 )
 CURSOR = Parameter(
-    name="cursor", description="The `next_cursor` of the answer before; opaque.", example=None
+    name="cursor",
+    description="The `next_cursor` of the answer before; opaque.",
+    bounds={"minLength": 1},
 )
 PREFER = Parameter(
     name="Prefer",

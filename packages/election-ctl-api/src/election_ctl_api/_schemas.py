@@ -20,7 +20,7 @@ from typing import Union, get_args, get_origin, get_type_hints
 
 import attrs
 
-from election_core import Page, PolicySpec, encode
+from election_core import MAX_INTEGER, Page, PolicySpec, encode
 from election_ctl_api._examples import example_of
 
 __all__ = ["Schema", "Schemas"]
@@ -31,7 +31,7 @@ _ROLE = re.compile(r":\w+:`~?(?:[\w.]+\.)?")
 
 _PLAIN: Mapping[object, Schema] = {
     str: {"type": "string"},
-    int: {"type": "integer"},
+    int: {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
     float: {"type": "number"},
     bool: {"type": "boolean"},
     timedelta: {"type": "number"},

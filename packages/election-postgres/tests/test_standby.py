@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import timedelta
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
@@ -79,6 +82,23 @@ async def test_of_several_hosts_the_primary_is_found(server: PostgresServer) -> 
         await migrate(dsn)
         both = f"postgresql://postgres@127.0.0.1:{server.port},127.0.0.1:{primary.port}/seen"
         async with PostgresStore.open(both) as store:
+            await Fleet(store).create("a")
+            async with store.changes():
+                pass
+
+
+async def test_a_host_that_is_switched_off_is_passed_over(database: str) -> None:
+    """One that does not even refuse takes its share of the time, and no more."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as silent, ExitStack() as stack:
+        place = silent.getsockname()
+        for _ in range(4):  # nobody else gets through to it
+            filling = stack.enter_context(socket.socket())
+            filling.setblocking(False)
+            filling.connect_ex(place)
+        parts = urlsplit(database)
+        user, _, host = parts.netloc.rpartition("@")
+        both = urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{place[1]},{host}"))
+        async with PostgresStore.open(both, connect_timeout=timedelta(seconds=2)) as store:
             await Fleet(store).create("a")
             async with store.changes():
                 pass

@@ -24,6 +24,7 @@ from typing_extensions import override
 from election_core import Invalid, Unavailable
 from election_postgres._dsn import redacted
 from election_postgres._errors import mapped_error
+from election_postgres._hosts import Hosts
 from election_postgres._limits import Limits
 
 __all__ = ["Connections", "connected", "raising"]
@@ -78,7 +79,7 @@ async def connected(
 
 async def _connect(dsn: str, limits: Limits, where: str, *, direct: bool) -> asyncpg.Connection:
     try:
-        connection: asyncpg.Connection = await asyncpg.connect(
+        connection = await Hosts(dsn).connect(
             dsn,
             timeout=limits.connect.total_seconds(),
             statement_cache_size=0,
@@ -149,6 +150,7 @@ class Connections:
             max_size=most,
             timeout=limits.connect.total_seconds(),
             init=set_up,
+            connect=Hosts(dsn).connect,
             connection_class=_Connection,
             # Behind a pooler the beginning of each transaction says so.
             target_session_attrs=None if pooled else _PRIMARY,

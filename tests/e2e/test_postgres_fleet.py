@@ -69,14 +69,16 @@ class World:
     async def kill_replica(self, number: int) -> None:
         """One replica dies; the others carry on, and it comes back."""
         self.replicas[number].process.kill()
-        await self.all_flow()
-        await self.replicas[number].start()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.all_flow)
+            tasks.start_soon(self.replicas[number].start)
 
     async def freeze_replica(self, number: int) -> None:
         """One replica stands still for longer than a lease, and goes on where it was."""
         self.replicas[number].process.freeze()
-        await anyio.sleep((LEASE + TICK).total_seconds())
-        await self.all_flow()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.all_flow)
+            await anyio.sleep((LEASE + TICK).total_seconds())
         self.replicas[number].process.wake()
         await self.all_flow()
 

@@ -69,15 +69,15 @@ def later(tmp_path: Path) -> Mapping[str, str]:
     return {"PYTHONPATH": os.fspath(copied.parent)}
 
 
-async def migrate(database: str, *options: str, program: Mapping[str, str] | None = None) -> object:
-    """What ``election migrate`` says, of this version or another."""
+async def migrate(database: str, program: Mapping[str, str]) -> tuple[int, int, list[str]]:
+    """Which versions ``election migrate`` of a program says it led from and to, by which steps."""
     done = await anyio.to_thread.run_sync(
         partial(
             subprocess.run,
-            [sys.executable, "-m", "election_cli", "migrate", "--json", *options],
+            [sys.executable, "-m", "election_cli", "migrate", "--json"],
             capture_output=True,
             check=True,
-            env={**os.environ, "ELECTION_STORE": database, **(program or {})},
+            env={**os.environ, **program, "ELECTION_STORE": database},
         )
     )
     told = json.loads(done.stdout)
@@ -90,7 +90,7 @@ async def test_a_rolling_upgrade_is_noticed_by_nobody(
     """Old and new replicas run side by side; no runner loses its role, no job is lost or repeated.
 
     A new replica refuses to start before the migration, and says what to run. The old ones go on
-    after it, a restart of one included, until they are stopped.
+    after it until they are stopped.
     """
     with Processes(tmp_path) as processes, RunnerProcesses() as runners:
         start = partial(Replica, processes=processes, database=database, state_dir=tmp_path / "s")
@@ -135,16 +135,10 @@ async def test_a_rolling_upgrade_is_noticed_by_nobody(
                 with pytest.raises(StartError, match=re.escape(f"{sentence}; run: election migra")):
                     await new[0].start()
 
-                would = (SCHEMA_VERSION, LATER, [NAME])
-                assert await migrate(database, "--dry-run", program=later) == would
-                assert await migrate(database, program=later) == would
+                assert await migrate(database, later) == (SCHEMA_VERSION, LATER, [NAME])
                 await all_flow(groups)
-                assert await migrate(database) == (LATER, LATER, [])
-
-                await replace(old[0], new[0])
-                await replace(new[0], old[0])
-                await replace(old[0], new[0])
-                await replace(old[1], new[1])
+                for number in range(2):
+                    await replace(old[number], new[number])
                 enough.set()
             async with PostgresStore.open(database) as store:
                 await all_succeeded(store)

@@ -23,7 +23,8 @@ DEADLINE = 60.0
 """Seconds within which anything has to come about, on a machine that does much else."""
 _POLL = 0.05
 _ATTEMPTS = 20
-_LONG = 0.6
+_LONG = 0.35
+"""Less than the time that a leader has for cleaning up at the end of a lease of four seconds."""
 
 
 async def until(holds: Callable[[], bool], sentence: str) -> None:

@@ -17,6 +17,7 @@ from election_core import (
     JobSpec,
     JobState,
     LeaseExpired,
+    NotLeader,
     Release,
     Settlement,
     StaleClaim,
@@ -110,6 +111,34 @@ async def test_a_known_claim_is_answered_past_its_lease(fleet: Fleet, database: 
     assert (await fleet.claim("a", 1, claim_id="known")).items == first.items
     with pytest.raises(LeaseExpired):
         await fleet.claim("a", 1)
+
+
+async def test_a_finished_job_stays_as_it_is(fleet: Fleet) -> None:
+    """The end of the term and of the session under which it was finished does nothing to a job."""
+    await fleet.enqueue(3)
+    own = await fleet.enqueue(runner="a")
+    claimed = await fleet.claim("a", 1, limit=4)
+    assert own[0] in [item.job.id for item in claimed.items]
+    failed = Settlement(outcome=JobOutcome.FAILED, retry=False)
+    outcomes = (DONE, failed, DONE, failed)
+    jobs = await fleet.store.settle(
+        [
+            Settle(job_id=item.job.id, token=item.claim_token, settlement=outcome)
+            for item, outcome in zip(claimed.items, outcomes, strict=True)
+        ]
+    )
+    await fleet.do(Release(runner_id="g-a", session_id="g-a1", epoch=1))
+    await fleet.reopen("a")
+    assert [await fleet.store.job(item.job.id) for item in claimed.items] == jobs
+
+
+async def test_who_does_not_lead_is_given_nothing_of_the_groups(fleet: Fleet) -> None:
+    """A standby that names the current epoch is refused; without one it gets its own jobs alone."""
+    await fleet.enqueue(3)
+    own = await fleet.enqueue(runner="b")
+    with pytest.raises(NotLeader):
+        await fleet.claim("b", 1, limit=5)
+    assert [item.job.id for item in (await fleet.claim("b", None, limit=5)).items] == own
 
 
 async def test_a_claim_that_meets_an_election_gets_nothing(fleet: Fleet, database: str) -> None:

@@ -85,6 +85,8 @@ class Refusals(Suite):
         await fleet.create()
         await fleet.join("a", "b")
         await fleet.enqueue("x")
+        with pytest.raises(NotLeader):
+            await fleet.claim("b")
         await subject.advance(20)  # the lease is over too, and that comes later
         with pytest.raises(NotLeader) as refused:
             await fleet.claim("b")

@@ -19,6 +19,8 @@ __all__ = ["Renewals"]
 _FIRST_WAIT = timedelta(seconds=0.05)
 _LONGEST_WAIT = timedelta(seconds=5)
 _LONGEST_HOLD = timedelta(minutes=5)
+_SHARE = 0.98
+"""What of the heartbeat a renewal may be held; the way to and fro takes the rest."""
 _LEAST_LIMIT = timedelta(seconds=0.2)
 _LONGEST_LIMIT = timedelta(seconds=10)
 
@@ -109,14 +111,15 @@ class Renewals:
     def _pace(self, belief: Belief, *, waiting: bool, failures: int) -> tuple[timedelta, timedelta]:
         """How long the server may hold the next renewal, and when to stop waiting for it.
 
-        Somewhat less than the heartbeat, so that renewals are never rarer; and never so long that a
-        call which hangs uses up the time that its repetition needs.
+        Hardly less than the heartbeat: what renews more often than was asked for is a load on the
+        server and makes a crash last longer. And never so long that a call which hangs uses up the
+        time that its repetition needs.
         """
         standing = belief.standing
         beat = standing.heartbeat
         slack = min(max(beat / 4, timedelta(seconds=0.5)), timedelta(seconds=5))
         slack = min(slack * 2.0 ** min(failures, 5), _LONGEST_LIMIT)
-        hold = min(beat * 0.8, _LONGEST_HOLD) if waiting else timedelta()
+        hold = min(beat * _SHARE, _LONGEST_HOLD) if waiting else timedelta()
         if standing.role is not Role.LEADER:
             return hold, hold + max(slack, timedelta(seconds=2))
         hold = min(hold, standing.lease_remaining * 0.4)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import hashlib
 import signal
 import socket
@@ -36,6 +37,7 @@ from election_ctl_api import serve as serve_api
 __all__ = ["Address", "read_address", "serve"]
 
 _HIGHEST_PORT = 65535
+_COLLECT_AFTER = 50_000
 
 
 @frozen
@@ -133,12 +135,22 @@ def serve(
     configure_logging(as_json=log_format == "json", level=log_level)
     if (warning := plain_listening_warning(address.host)) is not None:
         click.echo(f"Warning: {warning}", err=True)
+    _collect_less_garbage()
     try:
         asyncio.run(_serve(address, location, folder, as_json=as_json))
     except ElectionError as error:
         raise failure(error) from error
     except OSError as error:
         raise _cannot_listen(address, error) from error
+
+
+def _collect_less_garbage() -> None:
+    """Look for cycles among what calls leave behind, not among modules, and less often.
+
+    A call leaves few; with the defaults the looking took a fifth of a heartbeat's time.
+    """
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER, 20, 100)
 
 
 async def _serve(address: Address, location: StoreLocation, folder: Path, *, as_json: bool) -> None:

@@ -70,9 +70,12 @@ async def beating(
             body={"session_id": member.session_id, "ready": True},
             wait=_HOLD,
         )
-        while True:
-            await connection.ask(beat)
-            answered += 1
+        try:
+            while True:
+                await connection.ask(beat)
+                answered += 1
+        finally:
+            connection.close()
 
     async with asyncio.TaskGroup() as tasks:
         running = [

@@ -1,0 +1,75 @@
+"""Queues of jobs to measure beside each other: what they have in common."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from abc import ABC, abstractmethod
+
+from stores import Member
+from typing_extensions import override
+
+from election_core import Job, JobOutcome, Settlement
+from election_core.ports import JobStore, Settle
+
+__all__ = ["PAYLOAD", "FencedQueue", "Queue", "rate"]
+
+PAYLOAD = {"image": "registry.example/team/service:1.4.2", "command": ["make", "check"], "n": 12345}
+"""Of every job, on every side."""
+_DONE = Settlement(outcome=JobOutcome.SUCCEEDED)
+
+
+class Queue(ABC):
+    """A queue that is filled, and worked on by several at once."""
+
+    @abstractmethod
+    async def refill(self, jobs: int) -> None:
+        """Have that many jobs waiting, and no others."""
+
+    @abstractmethod
+    async def work(self, worker: int, most: int) -> int:
+        """Claim and settle up to so many jobs as one of the workers; how many there were."""
+
+
+class FencedQueue(Queue):
+    """A store's queue with every check, worked on by the leader of a group."""
+
+    def __init__(self, store: JobStore, leader: Member) -> None:
+        self._store = store
+        self._leader = leader
+
+    @override
+    async def work(self, worker: int, most: int) -> int:
+        claimed = await self._store.claim(
+            self._leader.runner_id,
+            self._leader.session_id,
+            claim_id=secrets.token_hex(10),
+            epoch=self._leader.epoch,
+            limit=most,
+            tokens=[secrets.token_urlsafe(24) for _ in range(most)],
+        )
+        settles = [
+            Settle(job_id=item.job.id, token=item.claim_token, settlement=_DONE)
+            for item in claimed.items
+        ]
+        if settles:
+            answers = await self._store.settle(settles)
+            assert all(isinstance(answer, Job) for answer in answers)
+        return len(settles)
+
+
+async def rate(queue: Queue, *, jobs: int, workers: int, batch: int) -> float:
+    """Have so many of the waiting jobs done; how many that is in a second."""
+    left = jobs
+
+    async def work(worker: int) -> None:
+        nonlocal left
+        while left > 0:
+            left -= batch
+            done = await queue.work(worker, batch)
+            left += batch - done
+
+    start = time.perf_counter()
+    await asyncio.gather(*(work(worker) for worker in range(workers)))
+    return jobs / (time.perf_counter() - start)

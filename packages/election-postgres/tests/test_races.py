@@ -229,6 +229,28 @@ async def test_a_renewal_between_the_steps_of_a_commit_is_kept(
         )
 
 
+async def test_a_second_renewal_between_the_steps_of_a_commit_is_kept(
+    fleet: Fleet, own: asyncpg.Connection, watcher: asyncpg.Connection
+) -> None:
+    """Of a runner's two requests for a decision a commit that has seen one leaves the other."""
+    await own.execute(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NEW; END';"
+        "CREATE TRIGGER wait BEFORE INSERT ON election.runner FOR EACH ROW EXECUTE FUNCTION wait()"
+    )
+    await fleet.beat("b", ready=False)
+    planned = await fleet.plan(RegisterRunner(runner_id="g-c", name="c"))
+    async with own.transaction():
+        await own.fetch("SELECT pg_advisory_xact_lock(1)")
+        committing = asyncio.create_task(fleet.commit(planned))
+        await waiting(watcher)  # behind its sum, and before it clears what it has seen
+        await fleet.beat("b", ready=True)
+    committed = await committing
+
+    assert (await fleet.store.load("g")).revision == committed.revision + 1
+    assert (await fleet.store.due(10)).group_ids == ("g",)
+
+
 def content(snapshot: Snapshot) -> object:
     """What of a snapshot a decision may depend on, without what plain renewals move."""
     return (

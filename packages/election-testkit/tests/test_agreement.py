@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from election_core.memory import SharedMemoryStore
 from election_testkit import AgreementMachine, FullStore, ManualClock
-from wrong_claims import ForgetsClaimIds
 from wrong_commits import ForgetsCommitIds, IgnoresTheRevision
 from wrong_queue import ComparesNoBodies, CountsStatesWithoutJobs, SkipsTheRowItLookedAheadAt
 
@@ -52,7 +51,6 @@ def test_store_that_agrees_is_green() -> None:
     [
         ComparesNoBodies,
         CountsStatesWithoutJobs,
-        ForgetsClaimIds,
         ForgetsCommitIds,
         IgnoresTheRevision,
         SkipsTheRowItLookedAheadAt,

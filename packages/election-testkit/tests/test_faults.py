@@ -53,6 +53,8 @@ class _Faulty(LastingMemorySubject):
 
 
 class _OverAnother(Suite):
+    many_groups = 500
+
     @pytest.fixture
     @override
     async def subject(self) -> Subject:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Collection
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import TypeVar, get_args
 
-import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import NoSuchExample
 
 from election_core import (
     Command,
@@ -48,7 +49,7 @@ T = TypeVar("T")
 _NOT_DRAWN = {"DeleteGroup", "Reincarnate"}
 """What is asked of a group whatever its state."""
 _SEARCH = settings(
-    max_examples=400,
+    max_examples=10_000,
     derandomize=True,
     database=None,
     deadline=None,
@@ -237,35 +238,41 @@ def lost_its_electors(snapshot: Snapshot) -> bool:
     return snapshot.mark.gap(snapshot.at)
 
 
-@pytest.mark.parametrize(
-    "state",
-    [
-        in_grace,
-        is_barred,
-        is_over,
-        keeps_whom_it_would_not_elect,
-        lost_its_electors,
-        past_deadline,
-        pins_whom_it_cannot_elect,
-    ],
-)
-def test_snapshots_reach(state: Callable[[Snapshot], bool]) -> None:
-    """Every state that a rule is about comes up."""
-    drawn = snapshots(most=1, led=True) | snapshots(least=1, most=1, led=False)
-    assert state(find(drawn, state, settings=settings(_SEARCH, max_examples=5000)))
-
-
-def reached(drawn: st.SearchStrategy[T], names: Callable[[T], set[str]]) -> set[str]:
-    """What comes up among a few hundred examples, by name."""
+def reached(
+    drawn: st.SearchStrategy[T], names: Callable[[T], set[str]], wanted: Collection[str]
+) -> set[str]:
+    """What comes up, by name, until all that is wanted did or patience is over."""
     found: set[str] = set()
 
-    @_SEARCH
-    @given(drawn)
-    def look(example: T) -> None:
+    def all_wanted(example: T) -> bool:
         found.update(names(example))
+        return found.issuperset(wanted)
 
-    look()
+    with contextlib.suppress(NoSuchExample):
+        find(drawn, all_wanted, settings=_SEARCH)
     return found
+
+
+def test_snapshots_reach_each_state() -> None:
+    """Every state that a rule is about comes up."""
+    states = {
+        state.__name__: state
+        for state in (
+            in_grace,
+            is_barred,
+            is_over,
+            keeps_whom_it_would_not_elect,
+            lost_its_electors,
+            past_deadline,
+            pins_whom_it_cannot_elect,
+        )
+    }
+
+    def names(snapshot: Snapshot) -> set[str]:
+        return {name for name, state in states.items() if state(snapshot)}
+
+    drawn = snapshots(most=1, led=True) | snapshots(least=1, most=1, led=False)
+    assert reached(drawn, names, states) == set(states)
 
 
 def test_snapshots_and_policies_reach_each_outcome() -> None:
@@ -274,7 +281,8 @@ def test_snapshots_and_policies_reach_each_outcome() -> None:
     def names(drawn: tuple[Snapshot, OldestActive]) -> set[str]:
         return {elect(*drawn).outcome}
 
-    assert reached(st.tuples(snapshots(most=2), policies()), names) == set(Outcome)
+    drawn = st.tuples(snapshots(most=2), policies())
+    assert reached(drawn, names, set(Outcome)) == set(Outcome)
 
 
 def test_commands_reach_each_that_changes_something() -> None:
@@ -284,7 +292,8 @@ def test_commands_reach_each_that_changes_something() -> None:
         made = planned(*drawn)
         return {type(drawn[1]).__name__} if made is not None and made.changed else set()
 
-    drawn = snapshots(least=1, most=2).flatmap(
+    drawn = snapshots(most=2).flatmap(
         lambda snapshot: st.tuples(st.just(snapshot), commands(snapshot), policies())
     )
-    assert reached(drawn, names) == {kind.__name__ for kind in get_args(Command)} - _NOT_DRAWN
+    wanted = {kind.__name__ for kind in get_args(Command)} - _NOT_DRAWN
+    assert reached(drawn, names, wanted) == wanted

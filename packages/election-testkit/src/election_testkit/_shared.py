@@ -201,6 +201,7 @@ class SharedStoreConformance(Suite):
                 tasks.start_soon(wait, second)
                 while not two.calls[once]:  # noqa: ASYNC110 - the engine tells nobody
                     await anyio.sleep(0.01)
+                await anyio.wait_all_tasks_blocked()  # who waits is waiting, who listens listens
                 await first.release(fleet.runner("a"), fleet.session("a"), 1)
 
     async def test_engines_share_what_is_due(self, subject: Subject) -> None:

@@ -88,7 +88,6 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few crashes")
     arguments = parser.parse_args()
     count = 2 if arguments.quick else arguments.crashes
-    _PROCESSES.set_forkserver_preload(["leader_process"])
     rows = []
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())

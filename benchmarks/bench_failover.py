@@ -83,7 +83,7 @@ def main() -> None:
     """Print the distribution for each store."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, default=10)
-    parser.add_argument("--crashes", type=int, default=6, help="of each group")
+    parser.add_argument("--crashes", type=int, default=5, help="of each group")
     parser.add_argument("--lease", type=float, default=3.0)
     parser.add_argument("--quick", action="store_true", help="a few crashes")
     arguments = parser.parse_args()

@@ -127,7 +127,7 @@ def main() -> None:
     """Print a row for each store and state."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--groups", type=int, default=1000)
-    parser.add_argument("--seconds", type=float, default=20.0, help="measured in each state")
+    parser.add_argument("--seconds", type=float, default=15.0, help="measured in each state")
     parser.add_argument("--quick", action="store_true", help="five seconds in each state")
     arguments = parser.parse_args()
     seconds = 5.0 if arguments.quick else arguments.seconds

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from datetime import datetime
 
 from election_core import (
@@ -48,7 +49,7 @@ __all__ = [
     "find_runner_row",
     "load",
     "read_mark",
-    "save_job",
+    "save_jobs",
     "write",
 ]
 
@@ -234,15 +235,14 @@ def _write_runner(connection: sqlite3.Connection, runner: Runner) -> None:
 
 
 def _orphan_jobs(transaction: Transaction, changes: Changes) -> None:
+    connection, at = transaction.connection, transaction.at
     for runner_id in changes.deleted:
-        for record in _records(
-            transaction.connection, "runner_id = ? AND finished_at IS NULL", runner_id
-        ):
-            save_job(transaction.connection, orphan_job(record, transaction.at))
+        found = _records(connection, "runner_id = ? AND finished_at IS NULL", runner_id)
+        save_jobs(connection, (orphan_job(record, at) for record in found))
 
 
 def _end_sessions(transaction: Transaction, changes: Changes) -> None:
-    connection = transaction.connection
+    connection, at = transaction.connection, transaction.at
     for ended in changes.ended_sessions:
         connection.execute(
             "INSERT OR REPLACE INTO election_ended_session"
@@ -259,24 +259,25 @@ def _end_sessions(transaction: Transaction, changes: Changes) -> None:
         )
         connection.execute("DELETE FROM election_claim WHERE session_id = ?", (ended.session_id,))
         handed_back = ended.how is Ended.LEFT
-        for record in _records(
+        found = _records(
             connection,
             "claim_session_id = ? AND claim_epoch IS NULL AND state = 'running'",
             ended.session_id,
-        ):
-            save_job(connection, lapse_job(record, transaction.at, handed_back=handed_back))
+        )
+        save_jobs(connection, (lapse_job(each, at, handed_back=handed_back) for each in found))
 
 
 def _end_terms(transaction: Transaction, changes: Changes) -> None:
-    connection = transaction.connection
+    connection, at = transaction.connection, transaction.at
     for term in changes.ended_terms:
-        for record in _records(
+        found = _records(
             connection,
             "group_id = ? AND claim_epoch = ? AND state = 'running'",
             changes.group.id,
             term.epoch,
-        ):
-            save_job(connection, lapse_job(record, transaction.at, handed_back=term.handed_back))
+        )
+        lapsed = (lapse_job(record, at, handed_back=term.handed_back) for record in found)
+        save_jobs(connection, lapsed)
 
 
 def _records(connection: sqlite3.Connection, where: str, *values: object) -> list[JobRecord]:
@@ -289,6 +290,7 @@ def add_job(connection: sqlite3.Connection, record: JobRecord) -> None:
     connection.execute(_NEW_JOB, (None, *job_values(record)[1:]))
 
 
-def save_job(connection: sqlite3.Connection, record: JobRecord) -> None:
-    """Write what changed of a job."""
-    connection.execute(_SAVE_JOB, (*changing_values(record), record.seq))
+def save_jobs(connection: sqlite3.Connection, records: Iterable[JobRecord]) -> None:
+    """Write what changed of jobs."""
+    values = ((*changing_values(record), record.seq) for record in records)
+    connection.executemany(_SAVE_JOB, values)

@@ -19,8 +19,7 @@ JOB = (
     "claim_session_id", "claim_epoch", "settled_token", "settled_outcome", "idempotency_key",
     "fingerprint",
 )  # fmt: skip
-_FIRST, _BEHIND = JOB.index("state"), JOB.index("idempotency_key")
-CHANGING = JOB[_FIRST:_BEHIND]
+CHANGING = JOB[JOB.index("state") : JOB.index("idempotency_key")]
 """The columns that change in a job's life; an update that names no other keeps other indexes."""
 
 
@@ -76,7 +75,7 @@ def record_of(row: _Row) -> JobRecord:
 
 def job_values(record: JobRecord) -> _Row:
     """A job as the columns of `JOB`."""
-    job, claim, settled = record.job, record.claim, record.settled
+    job = record.job
     return (
         record.seq,
         job.id,
@@ -87,6 +86,16 @@ def job_values(record: JobRecord) -> _Row:
         job.priority,
         job.max_attempts,
         micros(job.created_at),
+        *changing_values(record),
+        record.idempotency_key,
+        record.fingerprint,
+    )
+
+
+def changing_values(record: JobRecord) -> _Row:
+    """A job as the columns of `CHANGING`."""
+    job, claim, settled = record.job, record.claim, record.settled
+    return (
         job.state.value,
         job.attempts,
         micros(job.available_at),
@@ -104,11 +113,4 @@ def job_values(record: JobRecord) -> _Row:
         None if claim is None else claim.epoch,
         None if settled is None else settled.token,
         None if settled is None else settled.outcome.value,
-        record.idempotency_key,
-        record.fingerprint,
     )
-
-
-def changing_values(record: JobRecord) -> _Row:
-    """A job as the columns of `CHANGING`."""
-    return job_values(record)[_FIRST:_BEHIND]

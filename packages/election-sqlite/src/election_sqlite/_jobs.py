@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Sequence
+from functools import cache, partial
+from typing import Any
 
 from attrs import evolve
 
@@ -16,6 +18,7 @@ from election_core import (
     ClaimedJob,
     ConflictError,
     ElectionError,
+    Group,
     Job,
     JobRecord,
     JobSpec,
@@ -26,15 +29,13 @@ from election_core import (
     check_claim,
     check_settlement,
     claim_job,
-    decode,
-    encode,
     enqueue_job,
     refuse_former,
     repeats,
     settle_job,
 )
 from election_core.ports import Enqueued, Settle
-from election_sqlite._groups import add_job, find_group, find_runner_row, save_job
+from election_sqlite._groups import add_job, find_group, find_runner_row, save_jobs
 from election_sqlite._job_rows import JOB, record_of
 from election_sqlite._lane import Transaction
 from election_sqlite._renewals import find_ended
@@ -45,13 +46,13 @@ __all__ = ["cancel", "claim", "enqueue", "find_job", "settle"]
 
 _JOB = f"SELECT {columns(JOB)} FROM election_job"
 # The first of the group's queue and of the runner's own; each walks its index in order.
-_CANDIDATES = """
-SELECT * FROM (
-    SELECT priority, seq FROM election_job
+_CANDIDATES = f"""
+SELECT {columns(JOB)} FROM (
+    SELECT * FROM election_job
     WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued' AND available_at <= ?4
     ORDER BY priority DESC, seq LIMIT ?5
-) UNION ALL SELECT * FROM (
-    SELECT priority, seq FROM election_job
+) UNION ALL SELECT {columns(JOB)} FROM (
+    SELECT * FROM election_job
     WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued' AND available_at <= ?4
     ORDER BY priority DESC, seq LIMIT ?5
 ) ORDER BY priority DESC, seq LIMIT ?5
@@ -69,8 +70,8 @@ INSERT INTO election_claim
     (session_id, claim_id, place, group_id, claimed_at, job_id, token, job)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 """
-_KNOWN_CLAIM = """
-SELECT c.token, c.job, j.payload
+_KNOWN_CLAIM = f"""
+SELECT c.token, c.job, c.claimed_at, {columns(JOB, "j")}
 FROM election_claim AS c LEFT JOIN election_job AS j ON j.id = c.job_id
 WHERE c.session_id = ? AND c.claim_id = ? ORDER BY c.place
 """
@@ -146,68 +147,108 @@ def claim(
     known = connection.execute(_KNOWN_CLAIM, (session_id, claim_id)).fetchall()
     if known:
         # A job that was pruned meanwhile has long been settled.
-        items = [_as_of_then(*row) for row in known if row[-1] is not None]
-        return Claimed(items=tuple(items), at=at)
+        found = [row for row in known if row[-1] is not None]
+        return Claimed(items=tuple(_as_of_then(row, runner_id) for row in found), at=at)
     group, _ = find_group(connection, runner.group_id)
     check_claim(group, runner, session, epoch, at)
     wanted = (epoch is not None, group.id, runner_id)
     found = connection.execute(_CANDIDATES, (*wanted, micros(at), limit)).fetchall()
-    items = []
-    for (_, seq), token in zip(found, tokens, strict=False):
-        record = record_of(connection.execute(f"{_JOB} WHERE seq = ?", (seq,)).fetchone())
-        given = Claim(
-            token=token,
-            claim_id=claim_id,
-            runner_id=runner_id,
-            session_id=session_id,
-            epoch=epoch,
+    claimed = [
+        claim_job(
+            record_of(row),
+            Claim(
+                token=token,
+                claim_id=claim_id,
+                runner_id=runner_id,
+                session_id=session_id,
+                epoch=epoch,
+            ),
+            at,
         )
-        record = claim_job(record, given, at)
-        save_job(connection, record)
-        job = record.job
-        kept = json.dumps(encode(evolve(job, payload=None)), ensure_ascii=False)
-        connection.execute(
-            _KEEP_CLAIM,
-            (session_id, claim_id, len(items), group.id, micros(at), job.id, token, kept),
-        )
-        items.append(ClaimedJob(job=job, claim_token=token))
+        for row, token in zip(found, tokens, strict=False)
+    ]
+    save_jobs(connection, claimed)
+    connection.executemany(
+        _KEEP_CLAIM,
+        [
+            (session_id, claim_id, place, group.id, micros(at), record.job.id, token, _kept(record))
+            for place, (record, token) in enumerate(zip(claimed, tokens, strict=False))
+        ],
+    )
+    items = tuple(
+        ClaimedJob(job=record.job, claim_token=token)
+        for record, token in zip(claimed, tokens, strict=False)
+    )
     next_at = None
     if not items:
         next_at = moment(connection.execute(_NEXT, wanted).fetchone()[0])
-    return Claimed(items=tuple(items), next_at=next_at, at=at)
+    return Claimed(items=items, next_at=next_at, at=at)
 
 
-def _as_of_then(token: str, job: str, payload: str) -> ClaimedJob:
-    """What a claim was answered; the payload never changes, so it is kept once."""
-    then = decode(Job, {**json.loads(job), "payload": json.loads(payload)})
-    return ClaimedJob(job=then, claim_token=token)
+def _kept(record: JobRecord) -> str:
+    """What of a claimed job changes later, and its group's epoch then."""
+    job = record.job
+    return json.dumps([job.attempts, micros(job.available_at), job.error, job.epoch])
+
+
+def _as_of_then(row: tuple[Any, ...], runner_id: str) -> ClaimedJob:
+    """What a claim was answered."""
+    token, kept, claimed_at, *now = row
+    attempts, available_at, error, epoch = json.loads(kept)
+    job = evolve(
+        record_of(tuple(now)).job,
+        state=JobState.RUNNING,
+        attempts=attempts,
+        available_at=moment(available_at),
+        started_at=moment(claimed_at),
+        finished_at=None,
+        claimed_by=runner_id,
+        epoch=epoch,
+        cancel_requested=False,
+        result=None,
+        error=error,
+    )
+    return ClaimedJob(job=job, claim_token=token)
 
 
 def settle(transaction: Transaction, settles: Sequence[Settle]) -> list[Job | ElectionError]:
     """See [`settle`][election_core.ports.JobStore.settle]."""
+    settling = _Settling(transaction)
     answers: list[Job | ElectionError] = []
     for one in settles:
         try:
-            answers.append(_settle(transaction, one))
+            answers.append(settling.settle(one))
         except ElectionError as refused:
             answers.append(refused)
+    save_jobs(transaction.connection, settling.settled)
     return answers
 
 
-def _settle(transaction: Transaction, settle: Settle) -> Job:
-    """Settle one claim; what refuses it has written nothing."""
-    connection, at = transaction.connection, transaction.at
-    record = _find(connection, settle.job_id)
-    if repeats(record, settle.token, settle.settlement.outcome):
-        return record.job
-    group, _ = find_group(connection, record.job.group_id)
-    claimant = None
-    if record.claim is not None:
-        claimant = find_runner_row(connection, record.claim.runner_id)
-    check_settlement(record, settle.token, group, claimant, at)
-    settled = settle_job(record, settle.settlement, at=at, backoff=group.settings.retry_backoff)
-    save_job(connection, settled)
-    return settled.job
+class _Settling:
+    """Settlements of one transaction, which sees each group and each claimant once."""
+
+    def __init__(self, transaction: Transaction) -> None:
+        self._connection = transaction.connection
+        self._at = transaction.at
+        self._group = cache(self._find_group)
+        self._claimant = cache(partial(find_runner_row, transaction.connection))
+        self.settled: list[JobRecord] = []
+
+    def _find_group(self, group_id: str) -> Group:
+        return find_group(self._connection, group_id)[0]
+
+    def settle(self, settle: Settle) -> Job:
+        """Settle one claim; what refuses it changes nothing."""
+        record = _find(self._connection, settle.job_id)
+        if repeats(record, settle.token, settle.settlement.outcome):
+            return record.job
+        group = self._group(record.job.group_id)
+        claimant = None if record.claim is None else self._claimant(record.claim.runner_id)
+        check_settlement(record, settle.token, group, claimant, self._at)
+        backoff = group.settings.retry_backoff
+        settled = settle_job(record, settle.settlement, at=self._at, backoff=backoff)
+        self.settled.append(settled)
+        return settled.job
 
 
 def cancel(transaction: Transaction, job_id: str) -> Job:
@@ -217,7 +258,7 @@ def cancel(transaction: Transaction, job_id: str) -> Job:
     cancelled = cancel_job(record, transaction.at)
     if cancelled == record:
         return record.job
-    save_job(connection, cancelled)
+    save_jobs(connection, [cancelled])
     claim = record.claim
     if record.job.state is JobState.RUNNING and claim is not None:
         connection.execute(

@@ -154,7 +154,7 @@ CREATE INDEX election_job_age ON election_job (group_id, finished_at) WHERE fini
 CREATE UNIQUE INDEX election_job_key ON election_job (group_id, idempotency_key)
 WHERE idempotency_key IS NOT NULL;
 
--- What each claim was answered, to answer it again: the job as it was then, without its payload.
+-- What each claim was answered, to answer it again: of each job, what changes later.
 CREATE TABLE election_claim (
     session_id TEXT NOT NULL,
     claim_id TEXT NOT NULL,
@@ -163,7 +163,7 @@ CREATE TABLE election_claim (
     claimed_at INTEGER NOT NULL,
     job_id TEXT NOT NULL,
     token TEXT NOT NULL,
-    job TEXT NOT NULL, -- JSON
+    job TEXT NOT NULL, -- JSON: [attempts, available_at, error, epoch]
     PRIMARY KEY (session_id, claim_id, place)
 ) STRICT, WITHOUT ROWID;
 

@@ -87,7 +87,8 @@ Fault = Before | After | Delay | CancelAt
 class FaultyStore(Store, JobStore, AccessStore):
     """A store over another one, which fails as it is told to and counts what it is asked.
 
-    It is a store for engines and for tests: what is not told to fail is passed on as it is.
+    It is a store for engines and for tests: what is not told to fail is passed on as it is. It is
+    no [`SharedStore`][election_core.ports.SharedStore], whatever the store beneath it is.
     """
 
     store: FullStore

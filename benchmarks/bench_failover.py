@@ -47,7 +47,7 @@ async def crashes(to: Server, group: str, lease: float, count: int) -> list[floa
             process = _PROCESSES.Process(target=lead, args=(to.url, to.token, group))
             process.start()
             assert process.pid is not None
-            while len(await _active(other, group)) < 2:
+            while len(await _active(other, group)) < 2:  # noqa: ASYNC110 - nothing tells of it
                 await anyio.sleep(0.05)
             await successor.release()
             await successor.until(leads=False)

@@ -95,9 +95,12 @@ def _object_encoder(cls: type) -> _Encoder:
         found: dict[str, object] = {}
         for name, wire in names:
             inner = getattr(value, name)
-            if isinstance(inner, timedelta):
-                inner = inner.total_seconds() / (_DAY if name in _DAYS else 1.0)
-            found[wire] = encode(inner)
+            if type(inner) in _JSON_SCALARS:
+                found[wire] = inner
+            elif isinstance(inner, timedelta):
+                found[wire] = inner.total_seconds() / (_DAY if name in _DAYS else 1.0)
+            else:
+                found[wire] = encode(inner)
         return found
 
     return write

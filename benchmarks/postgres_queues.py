@@ -20,7 +20,7 @@ import asyncpg
 from pgqueuer import AsyncpgDriver, Queries
 from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
-from queues import PAYLOAD, FencedQueue, Queue
+from queues import PAYLOAD, FencedQueue, Queue, fresh_tokens
 from stores import Databases, Member, fill, postgres_store
 from typing_extensions import override
 
@@ -103,12 +103,11 @@ class _Bare(Queue):
     @override
     async def work(self, worker: int, most: int) -> int:
         connection = self._connections[worker]
-        tokens = [secrets.token_urlsafe(24) for _ in range(most)]
         rows = await connection.fetch(
             _BARE_CLAIM,
             self._leader.group_id,
             most,
-            tokens,
+            fresh_tokens(most),
             self._leader.runner_id,
             self._leader.epoch,
             secrets.token_hex(10),

@@ -13,7 +13,7 @@ from typing_extensions import override
 from election_core import Job, JobOutcome, Settlement
 from election_core.ports import JobStore, Settle
 
-__all__ = ["PAYLOAD", "FencedQueue", "Queue", "rate"]
+__all__ = ["PAYLOAD", "FencedQueue", "Queue", "fresh_tokens", "rate"]
 
 PAYLOAD = {"image": "registry.example/team/service:1.4.2", "command": ["make", "check"], "n": 12345}
 """Of every job, on every side."""
@@ -47,7 +47,7 @@ class FencedQueue(Queue):
             claim_id=secrets.token_hex(10),
             epoch=self._leader.epoch,
             limit=most,
-            tokens=[secrets.token_urlsafe(24) for _ in range(most)],
+            tokens=fresh_tokens(most),
         )
         settles = [
             Settle(job_id=item.job.id, token=item.claim_token, settlement=_DONE)
@@ -57,6 +57,12 @@ class FencedQueue(Queue):
             answers = await self._store.settle(settles)
             assert all(isinstance(answer, Job) for answer in answers)
         return len(settles)
+
+
+def fresh_tokens(count: int) -> list[str]:
+    """So many secrets for the jobs of a claim."""
+    drawn = secrets.token_urlsafe(24 * count)
+    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
 
 
 async def rate(queue: Queue, *, jobs: int, workers: int, batch: int) -> float:

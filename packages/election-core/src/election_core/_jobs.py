@@ -55,6 +55,7 @@ MAX_NESTING = 32
 """How deep a payload or a result may nest."""
 _LONGEST_BACKOFF = timedelta(seconds=300)
 _MOST_DOUBLINGS = 30
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 """Enough to take the shortest backoff to the longest."""
 
 
@@ -201,7 +202,7 @@ def check_json(value: object, name: str) -> str:
     """
     _check_depth(value, name)
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        text = _COMPACT.encode(value)
         size = len(text.encode())
     except (TypeError, ValueError) as error:
         raise Invalid(f"{name}: not a JSON value ({error})", field=name) from None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from typing import Any
 
 from election_core import Claim, Job, JobOutcome, JobRecord, JobState, Settled
-from election_postgres._rows import Row
 
 __all__ = ["JOB", "RECORD", "job_of", "record_of"]
 
@@ -28,49 +29,59 @@ def _value(text: str) -> object:
     return None if text == "null" else _decoded(text)[0]
 
 
-def job_of(row: Row) -> Job:
-    """The job in the columns of `JOB`."""
+def job_of(row: Iterable[Any]) -> Job:
+    """The job in a row that begins with the columns of `JOB`."""
+    (
+        _, id_, group_id, runner_id, kind, payload, priority, max_attempts, created_at, state,
+        attempts, available_at, started_at, finished_at, claimed_by, epoch, cancel_requested,
+        result, error, *_,
+    ) = row  # fmt: skip
     return Job(
-        id=row["id"],
-        group_id=row["group_id"],
-        runner_id=row["runner_id"],
-        kind=row["kind"],
-        payload=_value(row["payload"]),
-        priority=row["priority"],
-        state=_STATES[row["state"]],
-        attempts=row["attempts"],
-        max_attempts=row["max_attempts"],
-        available_at=row["available_at"],
-        created_at=row["created_at"],
-        started_at=row["started_at"],
-        finished_at=row["finished_at"],
-        claimed_by=row["claimed_by"],
-        epoch=row["epoch"],
-        cancel_requested=row["cancel_requested"],
-        result=_value(row["result"]),
-        error=row["error"],
+        id=id_,
+        group_id=group_id,
+        runner_id=runner_id,
+        kind=kind,
+        payload=_value(payload),
+        priority=priority,
+        state=_STATES[state],
+        attempts=attempts,
+        max_attempts=max_attempts,
+        available_at=available_at,
+        created_at=created_at,
+        started_at=started_at,
+        finished_at=finished_at,
+        claimed_by=claimed_by,
+        epoch=epoch,
+        cancel_requested=cancel_requested,
+        result=_value(result),
+        error=error,
     )
 
 
-def record_of(row: Row) -> JobRecord:
-    """The job in the columns of `RECORD`."""
+def record_of(row: Iterable[Any]) -> JobRecord:
+    """The job in a row that begins with the columns of `RECORD`."""
+    values = tuple(row)
+    (
+        token, claim_id, runner_id, session_id, epoch, settled_token, settled_outcome,
+        idempotency_key, fingerprint,
+    ) = values[len(JOB) : len(RECORD)]  # fmt: skip
     claim = None
-    if row["claim_token"] is not None:
+    if token is not None:
         claim = Claim(
-            token=row["claim_token"],
-            claim_id=row["claim_id"],
-            runner_id=row["claim_runner_id"],
-            session_id=row["claim_session_id"],
-            epoch=row["claim_epoch"],
+            token=token,
+            claim_id=claim_id,
+            runner_id=runner_id,
+            session_id=session_id,
+            epoch=epoch,
         )
     settled = None
-    if row["settled_token"] is not None:
-        settled = Settled(row["settled_token"], JobOutcome(row["settled_outcome"]))
+    if settled_token is not None:
+        settled = Settled(settled_token, JobOutcome(settled_outcome))
     return JobRecord(
-        job=job_of(row),
-        seq=row["seq"],
+        job=job_of(values),
+        seq=values[0],
         claim=claim,
         settled=settled,
-        idempotency_key=row["idempotency_key"],
-        fingerprint=row["fingerprint"],
+        idempotency_key=idempotency_key,
+        fingerprint=fingerprint,
     )

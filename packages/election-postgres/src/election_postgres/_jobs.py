@@ -51,21 +51,21 @@ _CANCEL = f"SELECT {columns(JOB, 'j')} FROM election.cancel($1, $2) AS j"
 _JOB = f"SELECT {columns(RECORD, 'j')} FROM election.job AS j WHERE j.id = $1"
 
 _GROUP_AND_RUNNER = f"""
-SELECT (SELECT election.now($1)) AS at, {columns(GROUP, "g")}, NULL::timestamptz AS due_since,
+(SELECT election.now($1)) AS at, {columns(GROUP, "g")}, NULL::timestamptz AS due_since,
     {columns(RUNNER, "r", "runner_")}
 """
 _CLAIMANT = f"""
-{_GROUP_AND_RUNNER}
+SELECT {_GROUP_AND_RUNNER}
 FROM election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id WHERE r.id = $2
 """
 _SETTLER = f"""
-{_GROUP_AND_RUNNER}, {columns(RECORD, "j", "job_")}
+SELECT {columns(RECORD, "j", "job_")}, {_GROUP_AND_RUNNER}
 FROM election.job AS j JOIN election.runner_group AS g ON g.id = j.group_id
 LEFT JOIN election.runner AS r ON r.id = j.claim_runner_id WHERE j.id = $2
 """
 _KNOWN_CLAIM = f"""
-SELECT c.claimed_at, k.token, k.attempts AS then_attempts, k.available_at AS then_available_at,
-    k.error AS then_error, c.epoch AS then_epoch, {columns(JOB, "j")}
+SELECT {columns(JOB, "j")}, c.claimed_at, k.token, k.attempts AS then_attempts,
+    k.available_at AS then_available_at, k.error AS then_error, c.epoch AS then_epoch
 FROM election.claim AS c
 CROSS JOIN LATERAL unnest(c.seqs, c.tokens, c.attempts, c.available_ats, c.errors)
     WITH ORDINALITY AS k(seq, token, attempts, available_at, error, place)
@@ -242,7 +242,7 @@ class Jobs(Pages, Renewals):
         try:
             if not rows:
                 raise NotFound(f"no job {settle.job_id!r}")
-            record = record_of({key: rows[0][f"job_{key}"] for key in RECORD})
+            record = record_of(rows[0])
             if repeats(record, settle.token, settle.settlement.outcome):
                 return record.job
             group: Group = group_of(rows[0])

@@ -19,6 +19,12 @@ __all__ = ["JobCalls"]
 _MOST_CLAIMED = 500
 
 
+def _fresh_tokens(count: int) -> list[str]:
+    """So many secrets of 192 random bits, drawn at once."""
+    drawn = secrets.token_urlsafe(24 * count)
+    return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
+
+
 class JobCalls(EngineBase):
     """The queue of a group."""
 
@@ -78,7 +84,7 @@ class JobCalls(EngineBase):
                 claim_id=claim_id,
                 epoch=epoch,
                 limit=limit,
-                tokens=[secrets.token_urlsafe(24) for _ in range(limit)],
+                tokens=_fresh_tokens(limit),
             )
 
         claimed = await attempt()

@@ -183,7 +183,7 @@ CREATE TABLE election.claim (
     available_ats timestamptz[] NOT NULL,
     errors text[] NOT NULL,
     PRIMARY KEY (session_id, claim_id)
-);
+) WITH (toast_tuple_target = 8160); -- its arrays are random, and not worth compressing
 
 CREATE INDEX claim_age ON election.claim (group_id, claimed_at);
 

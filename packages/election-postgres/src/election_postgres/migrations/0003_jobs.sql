@@ -56,11 +56,11 @@ CREATE FUNCTION election.claim(
     p_floor timestamptz, p_runner_id text, p_session_id text, p_claim_id text, p_epoch bigint,
     p_limit integer, p_tokens text[]
 ) RETURNS TABLE (
-    verdict text, at timestamptz, next_at timestamptz,
     seq bigint, id text, group_id text, runner_id text, kind text, payload text, priority bigint,
     max_attempts bigint, created_at timestamptz, state text, attempts bigint,
     available_at timestamptz, started_at timestamptz, finished_at timestamptz, claimed_by text,
-    epoch bigint, cancel_requested boolean, result text, error text, claim_token text
+    epoch bigint, cancel_requested boolean, result text, error text, claim_token text,
+    verdict text, at timestamptz, next_at timestamptz
 ) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -158,11 +158,12 @@ BEGIN
         claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
     FROM unnest(v_rows, p_tokens) AS a(row, token)
     WHERE j.ctid = a.row
-    RETURNING 'claimed', v_at, NULL::timestamptz,
+    RETURNING
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
         j.max_attempts, j.created_at, j.state, j.attempts,
         j.available_at, j.started_at, j.finished_at, j.claimed_by,
-        j.epoch, j.cancel_requested, j.result, j.error, j.claim_token;
+        j.epoch, j.cancel_requested, j.result, j.error, j.claim_token,
+        'claimed', v_at, NULL::timestamptz;
 END $$;
 
 -- The wait after that many attempts: the group's backoff, doubling, at most 300 seconds.
@@ -176,11 +177,10 @@ CREATE FUNCTION election.settle(
     p_floor timestamptz, p_ids text[], p_tokens text[], p_outcomes text[], p_results text[],
     p_errors text[], p_retries boolean[]
 ) RETURNS TABLE (
-    place bigint,
     seq bigint, id text, group_id text, runner_id text, kind text, payload text, priority bigint,
     max_attempts bigint, created_at timestamptz, state text, attempts bigint,
     available_at timestamptz, started_at timestamptz, finished_at timestamptz, claimed_by text,
-    epoch bigint, cancel_requested boolean, result text, error text
+    epoch bigint, cancel_requested boolean, result text, error text, place bigint
 ) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
@@ -258,11 +258,11 @@ BEGIN
             WHEN j.claim_epoch IS NULL THEN c.lease > v_at
             ELSE c.term = j.claim_epoch AND c.term_lease > v_at
         END
-    RETURNING a.place,
+    RETURNING
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
         j.max_attempts, j.created_at, j.state, j.attempts,
         j.available_at, j.started_at, j.finished_at, j.claimed_by,
-        j.epoch, j.cancel_requested, j.result, j.error;
+        j.epoch, j.cancel_requested, j.result, j.error, a.place;
 END $$;
 
 -- Cancels a job: at once if it is queued; a running one's holder is asked to stop.

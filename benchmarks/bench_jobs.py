@@ -1,8 +1,8 @@
 """Jobs claimed and settled a second: with the fence, without it, and by a peer.
 
 `uv run nox -s bench` runs it. Workers claim a batch of jobs, settle it, and so on; each has a
-connection. The sides take turns on one server. What counts is the median of the ratios of the
-turns.
+connection. Beside a peer's worker each job is also handled, by a task that does nothing. The sides
+take turns on one server. What counts is the median of the ratios of the turns.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from functools import partial
 
 from attrs import frozen
 from postgres_queues import postgres_queues
-from queues import Queue, rate
+from queues import Queue
 from report import heading, ratio, table, turns
 from sqlite_queues import sqlite_queues
 from stores import postgres_server, server_version
@@ -32,15 +32,16 @@ class Case:
     beside: str
     jobs: int
     """In each turn."""
-    goal: str
+    goal: str = ""
+    ours: str = "calls"
 
     async def row(self, queues: Mapping[str, Queue], rounds: int) -> tuple[str, ...]:
         """Measure it."""
-        sides = [queues["election"], queues[self.beside]]
+        sides = [queues[self.ours], queues[self.beside]]
         for side in sides:
             await side.refill(self.jobs * (rounds + 1))
-        once = partial(rate, jobs=self.jobs, workers=self.workers, batch=self.batch)
-        ours, theirs = await turns(rounds, *(partial(once, side) for side in sides))
+        asked = {"jobs": self.jobs, "workers": self.workers, "batch": self.batch}
+        ours, theirs = await turns(rounds, *(partial(side.rate, **asked) for side in sides))
         found, spread = ratio(ours, theirs)
         return (
             *(str(self.batch), str(self.workers), f"{statistics.median(ours):,.0f}"),
@@ -52,8 +53,8 @@ class Case:
 POSTGRES = [
     *(Case(1, workers, "bare", 150, "0.9") for workers in (1, 10)),
     *(Case(50, workers, "bare", 2000, "0.9") for workers in (1, 10)),
-    *(Case(10, workers, "PgQueuer", 1000, "1") for workers in (1, 10)),
-    *(Case(100, workers, "PgQueuer", 4000, "1") for workers in (1, 10)),
+    *(Case(batch, 1, "PgQueuer", 2000, "1", "handled") for batch in (10, 100)),
+    *(Case(batch, 1, "PgQueuer's statements", 2000) for batch in (10, 100)),
 ]
 SQLITE = [Case(1, 1, "bare", 200, "0.9"), Case(50, 1, "bare", 1000, "0.9")]
 

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import asyncpg
-from pgqueuer import AsyncpgDriver, Queries
-from pgqueuer.domain.types import QueueEntrypoint, QueueManagerId
+from pgqueuer import AsyncpgDriver, Queries, QueueManager
+from pgqueuer import Job as PeersJob
+from pgqueuer.domain.types import QueueEntrypoint, QueueExecutionMode, QueueManagerId
 from pgqueuer.ports.repository import EntrypointExecutionParameter
 from queues import PAYLOAD, FencedQueue, Queue, fresh_tokens
 from stores import Databases, Member, fill, postgres_store
@@ -78,9 +80,14 @@ RETURNING {_JOB}
 """
 
 
+_PEERS_PAYLOAD = json.dumps(PAYLOAD).encode()
+
+
 class _Fenced(FencedQueue):
-    def __init__(self, store: JobStore, leader: Member, connection: asyncpg.Connection) -> None:
-        super().__init__(store, leader)
+    def __init__(
+        self, store: JobStore, leader: Member, connection: asyncpg.Connection, *, handled: bool
+    ) -> None:
+        super().__init__(store, leader, handled=handled)
         self._connection = connection
 
     @override
@@ -139,10 +146,9 @@ class _Peer(Queue):
     @override
     async def refill(self, jobs: int) -> None:
         await self._connections[0].execute("TRUNCATE pgqueuer, pgqueuer_log")
-        payload = json.dumps(PAYLOAD).encode()
         for first in range(0, jobs, 1000):
             count = min(1000, jobs - first)
-            await self._queries[0].enqueue(["work"] * count, [payload] * count, [0] * count)
+            await self._queries[0].enqueue(["work"] * count, [_PEERS_PAYLOAD] * count, [0] * count)
         await self._connections[0].execute("ANALYZE pgqueuer")
 
     @override
@@ -158,6 +164,26 @@ class _Peer(Queue):
         if jobs:
             await queries.log_jobs([(job, "successful", None) for job in jobs])
         return len(jobs)
+
+
+class _PeersWorker(_Peer):
+    """PgQueuer's own worker on one connection, with a handler that does nothing."""
+
+    @override
+    async def rate(self, *, jobs: int, workers: int, batch: int) -> float:
+        assert workers == 1
+        manager = QueueManager(self._queries[0])
+        began: list[float] = []
+
+        @manager.entrypoint("work")
+        async def handle(job: PeersJob) -> None:
+            if not began:
+                began.append(time.perf_counter())
+            assert job.payload == _PEERS_PAYLOAD
+
+        await self.refill(jobs)
+        await manager.run(batch_size=batch, mode=QueueExecutionMode.drain)
+        return jobs / (time.perf_counter() - began[0])
 
 
 async def _refill(connection: asyncpg.Connection, schema: str, jobs: int) -> None:
@@ -182,9 +208,11 @@ async def postgres_queues(server: Databases, workers: int) -> AsyncIterator[dict
         peers = _Peer(peer)
         await peers.install()
         yield {
-            "election": _Fenced(store, leader, bare[0]),
+            "calls": _Fenced(store, leader, bare[0], handled=False),
+            "handled": _Fenced(store, leader, bare[0], handled=True),
             "bare": _Bare(bare, leader),
-            "PgQueuer": peers,
+            "PgQueuer's statements": peers,
+            "PgQueuer": _PeersWorker(peer),
         }
 
 

@@ -13,7 +13,7 @@ from typing_extensions import override
 from election_core import Job, JobOutcome, Settlement
 from election_core.ports import JobStore, Settle
 
-__all__ = ["PAYLOAD", "FencedQueue", "Queue", "fresh_tokens", "rate"]
+__all__ = ["PAYLOAD", "FencedQueue", "Queue", "fresh_tokens"]
 
 PAYLOAD = {"image": "registry.example/team/service:1.4.2", "command": ["make", "check"], "n": 12345}
 """Of every job, on every side."""
@@ -31,13 +31,35 @@ class Queue(ABC):
     async def work(self, worker: int, most: int) -> int:
         """Claim and settle up to so many jobs as one of the workers; how many there were."""
 
+    async def rate(self, *, jobs: int, workers: int, batch: int) -> float:
+        """Have so many of the waiting jobs done; how many that is in a second."""
+        left = jobs
+
+        async def work(worker: int) -> None:
+            nonlocal left
+            while left > 0:
+                left -= batch
+                done = await self.work(worker, batch)
+                left += batch - done
+
+        start = time.perf_counter()
+        await asyncio.gather(*(work(worker) for worker in range(workers)))
+        return jobs / (time.perf_counter() - start)
+
 
 class FencedQueue(Queue):
-    """A store's queue with every check, worked on by the leader of a group."""
+    """A store's queue with every check, worked on by the leader of a group.
 
-    def __init__(self, store: JobStore, leader: Member) -> None:
+    Args:
+        store: The store.
+        leader: Who claims.
+        handled: Whether each job is handled by a task of its own, which does nothing.
+    """
+
+    def __init__(self, store: JobStore, leader: Member, *, handled: bool = False) -> None:
         self._store = store
         self._leader = leader
+        self._handled = handled
 
     @override
     async def work(self, worker: int, most: int) -> int:
@@ -49,6 +71,8 @@ class FencedQueue(Queue):
             limit=most,
             tokens=fresh_tokens(most),
         )
+        if self._handled:
+            await asyncio.gather(*(_handle(item.job) for item in claimed.items))
         settles = [
             Settle(job_id=item.job.id, token=item.claim_token, settlement=_DONE)
             for item in claimed.items
@@ -59,23 +83,11 @@ class FencedQueue(Queue):
         return len(settles)
 
 
+async def _handle(job: Job) -> None:
+    assert job.payload == PAYLOAD
+
+
 def fresh_tokens(count: int) -> list[str]:
     """So many secrets for the jobs of a claim."""
     drawn = secrets.token_urlsafe(24 * count)
     return [drawn[start : start + 32] for start in range(0, len(drawn), 32)]
-
-
-async def rate(queue: Queue, *, jobs: int, workers: int, batch: int) -> float:
-    """Have so many of the waiting jobs done; how many that is in a second."""
-    left = jobs
-
-    async def work(worker: int) -> None:
-        nonlocal left
-        while left > 0:
-            left -= batch
-            done = await queue.work(worker, batch)
-            left += batch - done
-
-    start = time.perf_counter()
-    await asyncio.gather(*(work(worker) for worker in range(workers)))
-    return jobs / (time.perf_counter() - start)

@@ -143,6 +143,6 @@ async def sqlite_queues() -> AsyncIterator[dict[str, Queue]]:
                     f"CREATE TEMP TABLE pattern AS SELECT * FROM {source}.election_job"  # noqa: S608
                 )
             bare.execute("DETACH store")
-            yield {"election": _Fenced(store, leader, filler), "bare": _Bare(bare, leader)}
+            yield {"calls": _Fenced(store, leader, filler), "bare": _Bare(bare, leader)}
             filler.close()
             bare.close()

@@ -14,6 +14,12 @@ for _module in sorted(Path(__file__).parent.glob("wrong_*.py")):
     importlib.import_module(_module.stem)
 
 
+@pytest.fixture
+def anyio_backend() -> str:
+    """One event loop: what is wrong is so on any, and the right store is tested on both."""
+    return "asyncio"
+
+
 def test_every_case_has_a_wrong_store() -> None:
     """No case is without a store that must turn it red, and no store is for a case of no suite."""
     declared = {wrong.case for wrong in WRONG}

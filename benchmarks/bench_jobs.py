@@ -84,7 +84,7 @@ async def measure(rounds: int) -> None:
 def main() -> None:
     """Measure as often as is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each side")
+    parser.add_argument("--rounds", type=int, default=10, help="turns of each side")
     parser.add_argument("--quick", action="store_true", help="two turns, to see that it runs")
     arguments = parser.parse_args()
     asyncio.run(measure(2 if arguments.quick else arguments.rounds))

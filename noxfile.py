@@ -21,9 +21,9 @@ PACKAGES = sorted(path.parent for path in ROOT.glob("packages/*/pyproject.toml")
 # What of election_core may do I/O; everything else in it is pure and covered completely.
 IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory/*,*/election_core/engine/*"
 
-# As many files run at once as there are processors; the blocks of a page and the tests of a file
-# stay together, for they may share a server.
-PARALLEL = ["--numprocesses=auto", "--dist=loadfile"]
+# One file more runs at once than there are processors, for tests wait as well as compute. The
+# blocks of a page and the tests of a file stay together: they may share a server.
+PARALLEL = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile"]
 
 # What runs on other versions of Postgres as well.
 POSTGRES_TESTS = ["packages/election-postgres/tests", "packages/election-cli/tests/test_migrate.py"]

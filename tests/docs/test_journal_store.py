@@ -63,9 +63,14 @@ class JournalSubject(Subject):
 
 
 class OnJournal(Suite):
-    """Where the suites get their subject."""
+    """Where the suites get their subject, on one event loop: none of it is about loops."""
 
     many_groups: ClassVar = 200
+
+    @pytest.fixture
+    def anyio_backend(self) -> str:
+        """The event loop."""
+        return "asyncio"
 
     @pytest.fixture
     @override

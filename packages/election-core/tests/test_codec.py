@@ -10,7 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from election_cases import a_runner, a_snapshot, span
@@ -99,6 +99,7 @@ TYPES = [
 
 
 @pytest.mark.parametrize("cls", TYPES, ids=lambda cls: cls.__name__)
+@settings(max_examples=25)
 @given(data=st.data())
 def test_every_type_survives_the_wire(cls: type, data: st.DataObject) -> None:
     """What is written as JSON and read back is the same value."""

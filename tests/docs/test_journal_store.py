@@ -63,14 +63,9 @@ class JournalSubject(Subject):
 
 
 class OnJournal(Suite):
-    """Where the suites get their subject, on one event loop: none of it is about loops."""
+    """Where the suites get their subject."""
 
     many_groups: ClassVar = 200
-
-    @pytest.fixture
-    def anyio_backend(self) -> str:
-        """The event loop."""
-        return "asyncio"
 
     @pytest.fixture
     @override

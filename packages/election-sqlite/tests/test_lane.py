@@ -111,7 +111,7 @@ async def test_call_cancelled_before_its_turn_does_nothing(lane: Lane) -> None:
 
 
 async def test_call_cancelled_during_its_turn_takes_effect_wholly(lane: Lane) -> None:
-    """A caller that gave up too late has changed everything it meant to."""
+    """A caller that gave up too late has changed all it meant to, and is told once it has."""
     reached, go_on = threading.Event(), threading.Event()
 
     def work(transaction: Transaction) -> None:
@@ -123,8 +123,10 @@ async def test_call_cancelled_during_its_turn_takes_effect_wholly(lane: Lane) ->
     call = asyncio.ensure_future(lane.run(work))
     assert await asyncio.to_thread(reached.wait, 30)
     call.cancel()
-    await asyncio.wait([call])
+    await asyncio.wait([call], timeout=0.05)
+    assert not call.done()
     go_on.set()
+    await asyncio.wait([call])
 
     assert call.cancelled()
     assert await lane.run(everything) == ["first", "second"]

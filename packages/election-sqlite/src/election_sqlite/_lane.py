@@ -63,8 +63,10 @@ class _Call(Generic[T]):
     then: Callable[[Sequence[T]], None] | None
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[T]
+    begun: bool = False
+    """It is past the point where it can be withdrawn."""
     withdrawn: bool = False
-    """Its caller was cancelled."""
+    """Its caller was cancelled before that."""
     result: T | None = None
     error: BaseException | None = None
     """Why it had no effect."""
@@ -122,7 +124,8 @@ class Lane:
         """Run a function, wholly or not at all, and return what it returns once it is committed.
 
         Cancelled before its turn, or while it waits for the lock of the file, nothing happens.
-        Cancelled later it takes effect wholly, and its answer is dropped.
+        Cancelled later it takes effect wholly, and its caller is told once it has: nothing that a
+        cancelled call does comes after it.
 
         Args:
             work: What to do; an exception rolls all of it back.
@@ -143,10 +146,27 @@ class Lane:
             self._waiting[urgency].append(call)
             self._change.notify()
         try:
-            return await answer
+            await asyncio.wait([answer])
         except asyncio.CancelledError:
-            call.withdrawn = True
+            if not self._withdraw(call):
+                with suppress(Exception):  # the answer is dropped
+                    await outlast(answer)
             raise
+        return answer.result()
+
+    def _withdraw(self, call: _Call[Any]) -> bool:
+        """Take a call back, unless it has begun."""
+        with self._change:
+            if not call.begun:
+                call.withdrawn = True
+                call.answer.cancel()
+            return call.withdrawn
+
+    def _begin_call(self, call: _Call[Any]) -> bool:
+        """Begin a call, unless it was taken back."""
+        with self._change:
+            call.begun = not call.withdrawn
+            return call.begun
 
     async def stop(self) -> None:
         """Finish what was asked for, close the connection and end the thread."""
@@ -214,7 +234,7 @@ class Lane:
         try:
             at = None
             for call in calls:
-                if not call.withdrawn:
+                if self._begin_call(call):
                     at = self._attempt(call) or at
             if at is None:
                 connection.execute("ROLLBACK")

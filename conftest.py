@@ -15,6 +15,11 @@ from sybil.parsers.markdown import PythonCodeBlockParser, SkipParser
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# The processes that tests run in are measured. What these start runs as it does for users: tracing
+# makes it slower, and has it handle signals where they can be late.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.pop("COVERAGE_PROCESS_CONFIG", None)
+
 # How long an example takes says nothing about whether the promise holds, so there is no deadline.
 settings.register_profile("dev", deadline=None, max_examples=100)
 # The same examples each time, so that a red build can be repeated.

@@ -116,6 +116,18 @@ def test_a_snapshot_survives_the_wire(snapshot: Snapshot) -> None:
     assert decode(Snapshot, encode(snapshot)) == snapshot
 
 
+def test_what_derives_from_text_or_a_number_is_one() -> None:
+    """A host's own kinds of text and of numbers are written as what they are."""
+
+    class Name(str):
+        __slots__ = ()
+
+    class Count(int):
+        pass
+
+    assert json.dumps(encode({"name": Name("a"), "count": Count(2)})) == '{"name": "a", "count": 2}'
+
+
 def test_a_page_carries_its_items() -> None:
     """A page of any type reads back as one of that type."""
     page = Page(items=(Reason("a"), Reason("b")), next_cursor="c")

@@ -25,6 +25,17 @@ IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory/*,*/election_core
 # blocks of a page and the tests of a file stay together: they may share a server.
 PARALLEL = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile"]
 
+# Where tests end to end are, also those of one package: they start real processes, and wait for them.
+END_TO_END = [
+    "tests/e2e",
+    "packages/election-cli/tests/test_backup.py",
+    "packages/election-cli/tests/test_demo_performance.py",
+    "packages/election-cli/tests/test_serve.py",
+    "packages/election-cli/tests/test_serve_postgres.py",
+    "packages/election-ctl-api/tests/test_serve.py",
+    "packages/election-sdk/tests/test_processes.py",
+]
+
 # What runs on other versions of Postgres as well.
 POSTGRES_TESTS = ["packages/election-postgres/tests", "packages/election-cli/tests/test_migrate.py"]
 POSTGRES_GLOBS = ["packages/*/tests/test_*postgres*.py", "tests/e2e/test_*postgres*.py"]
@@ -98,7 +109,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *session.posargs)
         return
     session.run("coverage", "erase")
-    elsewhere = ["--ignore=tests/e2e", "--ignore=tests/pooler"]
+    elsewhere = [f"--ignore={path}" for path in (*END_TO_END, "tests/pooler")]
     session.run("coverage", "run", "-m", "pytest", *elsewhere, *PARALLEL)
     session.run("coverage", "combine", "--quiet")
     session.log("The pure part of the core: every branch")
@@ -129,7 +140,7 @@ def docs(session: nox.Session) -> None:
 def e2e(session: nox.Session) -> None:
     """Real processes on real sockets and files, killed and frozen for real."""
     _sync(session, "--all-packages", "--group=test")
-    session.run("pytest", *(session.posargs or ["tests/e2e", *PARALLEL]))
+    session.run("pytest", *(session.posargs or [*END_TO_END, *PARALLEL]))
 
 
 @nox.session(default=False)

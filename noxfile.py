@@ -25,7 +25,7 @@ IMPURE_CORE = "*/election_core/ports.py,*/election_core/memory/*,*/election_core
 # blocks of a page and the tests of a file stay together: they may share a server.
 PARALLEL = [f"--numprocesses={(os.cpu_count() or 1) + 1}", "--dist=loadfile"]
 
-# Where tests end to end are, also those of one package: they start real processes, and wait for them.
+# Tests end to end, also those of one package: they start real processes, and wait for them.
 END_TO_END = [
     "tests/e2e",
     "packages/election-cli/tests/test_backup.py",

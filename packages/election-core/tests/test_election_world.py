@@ -149,4 +149,4 @@ class Life(RuleBasedStateMachine):
 
 
 TestLife = Life.TestCase
-TestLife.settings = settings(stateful_step_count=30, max_examples=40)
+TestLife.settings = settings(stateful_step_count=30, max_examples=60)

@@ -354,4 +354,4 @@ class Simulation(RuleBasedStateMachine):
 
 
 TestSimulation = Simulation.TestCase
-TestSimulation.settings = settings(stateful_step_count=50, max_examples=100)
+TestSimulation.settings = settings(stateful_step_count=50, max_examples=200)

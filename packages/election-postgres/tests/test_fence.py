@@ -332,8 +332,11 @@ async def test_it_may_be_asked_of_several_groups(
         other = Fleet(store, "h")
         await other.create("a")
         await stack.enter_async_context(own.transaction())
-        await store.fence(own, "g", 1)
-        await store.fence(own, "h", 1)
+        for group_id in ("g", "h"):
+            snapshot = await store.load(group_id)
+            session = snapshot.runners[0].session
+            assert session is not None
+            assert await store.fence(own, group_id, 1) == session.term_expires_at
 
 
 @pytest.mark.parametrize(("wanted", "limit"), [("0", "7s"), ("2s", "2s"), ("1h", "7s")])

@@ -83,6 +83,7 @@ async def test_of_several_hosts_the_primary_is_found(server: PostgresServer) -> 
         both = f"postgresql://postgres@127.0.0.1:{server.port},127.0.0.1:{primary.port}/seen"
         async with PostgresStore.open(both) as store:
             await Fleet(store).create("a")
+            assert (await store.load("g")).group.epoch == 1
             async with store.changes():
                 pass
 
@@ -100,6 +101,7 @@ async def test_a_host_that_is_switched_off_is_passed_over(database: str) -> None
         both = urlunsplit(parts._replace(netloc=f"{user}@127.0.0.1:{place[1]},{host}"))
         async with PostgresStore.open(both, connect_timeout=timedelta(seconds=2)) as store:
             await Fleet(store).create("a")
+            assert (await store.load("g")).group.epoch == 1
             async with store.changes():
                 pass
 

@@ -23,7 +23,7 @@ from postgres_server import PostgresServer
 from tests.e2e.load_balancer import LoadBalancer
 from tests.e2e.replicas import Replica
 from tests.e2e.runner_processes import RunnerProcess, RunnerProcesses
-from tests.e2e.working_groups import WorkingGroup, all_succeeded
+from tests.e2e.working_groups import WorkingGroup, all_succeeded, start_groups
 
 REPLICAS = 3
 GROUPS = 10
@@ -156,20 +156,15 @@ async def worlds(postgres: PostgresServer, folder: Path) -> AsyncIterator[World]
             LoadBalancer(replica.url for replica in replicas) as balancer,
             Client(balancer.url, token=replicas[0].token, retries=100) as client,
         ):
-            groups = [
-                await WorkingGroup.create(
-                    client,
-                    balancer.url,
-                    f"group-{number}",
-                    runners=RUNNERS,
-                    lease_seconds=LEASE.total_seconds(),
-                    folder=folder / f"group-{number}",
-                    processes=runners,
-                )
-                for number in range(GROUPS)
-            ]
-            for runner in runners:
-                await anyio.to_thread.run_sync(runner.start)
+            groups = await start_groups(
+                client,
+                balancer.url,
+                groups=GROUPS,
+                runners=RUNNERS,
+                lease=LEASE,
+                folder=folder,
+                processes=runners,
+            )
             yield World(postgres=postgres, replicas=replicas, groups=groups)
 
 

@@ -28,7 +28,7 @@ from election_sdk import Client
 from tests.e2e.load_balancer import LoadBalancer
 from tests.e2e.replicas import Replica
 from tests.e2e.runner_processes import RunnerProcesses
-from tests.e2e.working_groups import WorkingGroup, all_succeeded
+from tests.e2e.working_groups import WorkingGroup, all_succeeded, start_groups
 
 GROUPS = 3
 RUNNERS = 2
@@ -112,20 +112,15 @@ async def test_a_rolling_upgrade_is_noticed_by_nobody(
                 assert await gone.process.stop(within=20)
                 await all_flow(groups)
 
-            groups = [
-                await WorkingGroup.create(
-                    client,
-                    balancer.url,
-                    f"group-{number}",
-                    runners=RUNNERS,
-                    lease_seconds=LEASE.total_seconds(),
-                    folder=tmp_path / f"group-{number}",
-                    processes=runners,
-                )
-                for number in range(GROUPS)
-            ]
-            for runner in runners:
-                await anyio.to_thread.run_sync(runner.start)
+            groups = await start_groups(
+                client,
+                balancer.url,
+                groups=GROUPS,
+                runners=RUNNERS,
+                lease=LEASE,
+                folder=tmp_path,
+                processes=runners,
+            )
             enough = anyio.Event()
             async with anyio.create_task_group() as tasks:
                 for group in groups:

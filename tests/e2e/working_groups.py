@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from election_postgres import PostgresStore
 from election_sdk import Client
 from tests.e2e.runner_processes import RunnerProcess, RunnerProcesses
 
-__all__ = ["DEADLINE", "WorkingGroup", "all_succeeded", "until"]
+__all__ = ["DEADLINE", "WorkingGroup", "all_succeeded", "start_groups", "until"]
 
 DEADLINE = 60.0
 """Seconds within which anything has to come about, on a machine that does much else."""
@@ -34,6 +34,34 @@ async def until(holds: Callable[[], bool], sentence: str) -> None:
             await anyio.sleep(_POLL)
         return
     raise AssertionError(f"within {DEADLINE:g} s it did not come true that {sentence}")
+
+
+async def start_groups(
+    client: Client,
+    url: str,
+    *,
+    groups: int,
+    runners: int,
+    lease: timedelta,
+    folder: Path,
+    processes: RunnerProcesses,
+) -> list[WorkingGroup]:
+    """Create groups, and start their runners, oldest first."""
+    created = [
+        await WorkingGroup.create(
+            client,
+            url,
+            f"group-{number}",
+            runners=runners,
+            lease_seconds=lease.total_seconds(),
+            folder=folder / f"group-{number}",
+            processes=processes,
+        )
+        for number in range(groups)
+    ]
+    for runner in processes:
+        await anyio.to_thread.run_sync(runner.start)
+    return created
 
 
 async def all_succeeded(store: PostgresStore) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import httpx
 from attrs import define, field
-from litestar import Litestar
+from litestar.types import ASGIApp
 from typing_extensions import override
 
 from election_core import TokenKind
@@ -55,7 +55,7 @@ class World:
     operator: str
     transport: httpx.AsyncBaseTransport
     clock: Clock = field(factory=Clock)
-    app: Litestar | None = None
+    app: ASGIApp | None = None
     """Where it runs without a socket."""
 
     def client(self, token: str | None = None) -> httpx.AsyncClient:
@@ -186,9 +186,13 @@ async def running(store: ControlStore | None = None) -> AsyncIterator[World]:
         yield world
 
 
-def in_process(app: Litestar) -> httpx.AsyncBaseTransport:
-    """Speaks to an application without a socket."""
-    return httpx.ASGITransport(app=app, raise_app_exceptions=False)  # type: ignore[arg-type]
+def in_process(app: ASGIApp, *, below: str = "") -> httpx.AsyncBaseTransport:
+    """Speaks to an application without a socket, mounted below a path or not."""
+    return httpx.ASGITransport(
+        app=app,  # type: ignore[arg-type]
+        root_path=below,
+        raise_app_exceptions=False,
+    )
 
 
 @asynccontextmanager

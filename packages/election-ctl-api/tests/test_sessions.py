@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import httpx
 import pytest
 
-from api_world import Member, World
+from api_world import Member, World, in_process
 
 STANDING = {
     "runner_id",
@@ -222,3 +223,37 @@ async def test_an_unknown_session_has_ended(world: World) -> None:
     )
 
     assert problem["code"] == "session-ended"
+
+
+@pytest.mark.parametrize("token", ["own", "wrong", "operator"])
+async def test_a_heartbeat_is_answered_the_same_however_it_is_found(
+    world: World, token: str
+) -> None:
+    """The usual address, one with a stray slash and one below a mount tell the same."""
+    await world.group()
+    member = await world.member()
+    secret = {"own": member.token, "wrong": "elt_x", "operator": world.operator}[token]
+    assert world.app is not None
+    mounted = httpx.AsyncClient(
+        transport=in_process(world.app, below="/mounted"),
+        base_url="http://test",
+        headers={"Authorization": f"Bearer {secret}"},
+    )
+    path = f"/v1/runners/{member.id}/heart-beats"
+    body = {"session_id": member.session_id if token != "operator" else "session-x"}
+
+    usual = await world.call("POST", path, body, token=secret)
+    stray = await world.call("POST", f"{path}/", body, token=secret)
+    below = await mounted.post(f"/mounted{path}", json=body)
+
+    answers = [usual, stray, below]
+    assert {answer.status_code for answer in answers} == {
+        {"own": 200, "wrong": 401, "operator": 409}[token]
+    }
+    assert usual.headers.keys() == stray.headers.keys() == below.headers.keys()
+    told = [{**answer.json(), "store_time": "", "lease_remaining_seconds": 0} for answer in answers]
+    assert told[0] == told[1] == told[2]
+    counted = (await world.call("GET", "/metrics")).text
+    route = 'method="POST",route="/v1/runners/{runner_id}/heart-beats"'
+    status = usual.status_code
+    assert f'election_http_requests_total{{{route},status="{status}"}} 3.0' in counted

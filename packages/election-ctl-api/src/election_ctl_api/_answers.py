@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from litestar import Response
@@ -17,10 +17,11 @@ __all__ = [
     "API_VERSION",
     "PROBLEM_MEDIA_TYPE",
     "PROBLEM_TYPE",
+    "Header",
     "Reply",
     "json_reply",
     "problem",
-    "problem_response",
+    "problem_reply",
 ]
 
 API_VERSION = "1.0"
@@ -32,6 +33,7 @@ PROBLEM_TYPE = "urn:election:problem:"
 Header = tuple[bytes, bytes]
 
 _JSON: Header = (b"content-type", b"application/json")
+_PROBLEM: Header = (b"content-type", PROBLEM_MEDIA_TYPE.encode())
 _PRIVATE: Header = (b"cache-control", b"no-store")
 _LONGEST_TEXT = 1000
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
@@ -54,6 +56,12 @@ class Reply:
             headers.append((b"content-length", str(len(self._body)).encode()))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": self._body, "more_body": False})
+
+    def response(self) -> Response[bytes]:
+        """The same for where Litestar wants one of its own kind."""
+        headers = {name.decode(): value.decode() for name, value in self._headers}
+        kind = headers.pop("content-type")
+        return Response(self._body, status_code=self.status, headers=headers, media_type=kind)
 
 
 def json_reply(value: object, *, status: int = 200, headers: Sequence[Header] = ()) -> Reply:
@@ -83,13 +91,11 @@ def _clipped(value: object) -> object:
     return value
 
 
-def problem_response(
-    error: ElectionError, *, headers: Mapping[str, str] | None = None
-) -> Response[bytes]:
+def problem_reply(error: ElectionError, *, headers: Sequence[Header] = ()) -> Reply:
     """The answer that tells an error."""
-    found = {"cache-control": "no-store", **(headers or {})}
+    found = [_PROBLEM, _PRIVATE, *headers]
     if error.status == 503:
-        found["retry-after"] = "1"
+        found.append((b"retry-after", b"1"))
     # Escaped, as a detail may quote what is not UTF-8.
     body = json.dumps(problem(error), separators=(",", ":")).encode("ascii")
-    return Response(body, status_code=error.status, headers=found, media_type=PROBLEM_MEDIA_TYPE)
+    return Reply(body, status=error.status, headers=found)

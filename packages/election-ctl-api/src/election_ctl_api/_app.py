@@ -1,4 +1,8 @@
-"""The application: every route behind one gate, one reader and one writer."""
+"""The application: every route behind one gate, one reader and one writer.
+
+Litestar finds the route. Nearly all that a fleet sends is heartbeats, which are many and each of a
+path of its own; they are found here, for finding them there took as long as answering them.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,13 @@ import re
 import traceback
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from litestar import Litestar, Request, Response
 from litestar.enums import HttpMethod, ScopeType
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.types import ASGIApp, ControllerRouterHandler, Message, Scope
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from election_core import (
     ElectionError,
@@ -27,13 +31,17 @@ from election_core import (
 )
 from election_core.engine import Engine
 from election_ctl_api._access import Gate
-from election_ctl_api._answers import API_VERSION, Reply, problem_response
+from election_ctl_api._answers import API_VERSION, Header, Reply, problem_reply
 from election_ctl_api._logging import log, without_secrets
 from election_ctl_api._metrics import Metrics
 from election_ctl_api._operations import Operation, Services
 from election_ctl_api._reading import header
 from election_ctl_api._routes import OPERATIONS
+from election_ctl_api._sessions import beat
 from election_ctl_api._store import ControlStore
+
+if TYPE_CHECKING:
+    from litestar.types import HTTPScope
 
 __all__ = ["create_app"]
 
@@ -41,6 +49,8 @@ HttpRequest = Request[Any, Any, Any]
 
 _logger = logging.getLogger("election_ctl_api")
 _VERSION_HEADER = (b"election-api", API_VERSION.encode())
+_ROUTE = "path_template"
+"""Where Litestar keeps the route in a request's scope."""
 
 
 def create_app(
@@ -49,7 +59,7 @@ def create_app(
     *,
     metrics: Metrics | None = None,
     tokens_remembered: timedelta = timedelta(seconds=60),
-) -> Litestar:
+) -> ASGIApp:
     """The control API as an ASGI application.
 
     Args:
@@ -65,19 +75,51 @@ def create_app(
         gate=Gate(store, news=lambda: engine.token_news, remembered=tokens_remembered),
         metrics=metrics or Metrics(),
     )
-    refuse = _Refusals(services.metrics)
-    return Litestar(
-        _handlers(services),
-        before_send=[_Sent(services.metrics)],
+    sent = _Sent(services.metrics)
+    refusals = _Refusals(services.metrics)
+    routes = Litestar(
+        _handlers(services, refusals),
+        before_send=[sent],
         debug=False,
-        exception_handlers={Exception: refuse, HTTPException: refuse},
+        exception_handlers={Exception: refusals.response, HTTPException: refusals.response},
         logging_config=None,
         openapi_config=None,
         request_max_body_size=None,  # the one reader of bodies has the limit
     )
 
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        runner_id = _beating(scope)
+        if runner_id is None:
+            await routes(scope, receive, send)
+            return
+        facts: dict[str, object] = {"path_params": {"runner_id": runner_id}, _ROUTE: beat.path}
+        cast("dict[str, object]", scope).update(facts)
 
-def _handlers(services: Services) -> list[ControllerRouterHandler]:
+        async def marking(message: Message) -> None:
+            await sent(message, scope)
+            await send(message)
+
+        answer = await _answered(beat, cast("HTTPScope", scope), receive, services, refusals)
+        await answer(scope, receive, marking)
+
+    return application
+
+
+_BEFORE, _AFTER = beat.path.split("{runner_id}")
+
+
+def _beating(scope: Scope) -> str | None:
+    """The runner of a heartbeat that was sent as it is documented; `None` for all else."""
+    if scope["type"] != ScopeType.HTTP or scope["method"] != beat.method or scope.get("root_path"):
+        return None
+    path = scope["path"]
+    if not (path.startswith(_BEFORE) and path.endswith(_AFTER)):
+        return None
+    runner_id = path[len(_BEFORE) : -len(_AFTER)]
+    return None if not runner_id or "/" in runner_id else runner_id
+
+
+def _handlers(services: Services, refusals: _Refusals) -> list[ControllerRouterHandler]:
     """A handler for each route; the first of each path answers `OPTIONS` too.
 
     Litestar's own answer to `OPTIONS` knows only some of a path's methods.
@@ -92,7 +134,7 @@ def _handlers(services: Services) -> list[ControllerRouterHandler]:
         if allowed is not None:
             allow = ", ".join([*allowed, "OPTIONS"])
             options = Reply(b"", status=204, headers=[(b"allow", allow.encode())])
-        found.append(_bind(operation, services, options))
+        found.append(_bind(operation, services, refusals, options))
     return found
 
 
@@ -102,13 +144,15 @@ def _methods(operation: Operation) -> list[HttpMethod]:
     return [method, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
 
 
-def _bind(operation: Operation, services: Services, options: Reply | None) -> HTTPRouteHandler:
+def _bind(
+    operation: Operation, services: Services, refusals: _Refusals, options: Reply | None
+) -> HTTPRouteHandler:
     """A route's handler for these services."""
 
     async def handle(request: HttpRequest) -> ASGIApp:
         if options is not None and request.method == "OPTIONS":
             return options
-        return await operation.run(request.scope, request.receive, services)
+        return await _answered(operation, request.scope, request.receive, services, refusals)
 
     handle.__name__ = handle.__qualname__ = operation.name
     path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
@@ -116,6 +160,20 @@ def _bind(operation: Operation, services: Services, options: Reply | None) -> HT
     if options is not None:
         methods.append(HttpMethod.OPTIONS)
     return HTTPRouteHandler(path, http_method=methods, name=operation.name, status_code=200)(handle)
+
+
+async def _answered(
+    operation: Operation,
+    scope: HTTPScope,
+    receive: Receive,
+    services: Services,
+    refusals: _Refusals,
+) -> ASGIApp:
+    """What a route answers, be it why not."""
+    try:
+        return await operation.run(scope, receive, services)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a problem
+        return refusals(scope, error)
 
 
 class _Sent:
@@ -129,10 +187,15 @@ class _Sent:
             return
         message["headers"] = [*message["headers"], _VERSION_HEADER]
         method, status = str(scope["method"]), message["status"]
-        route = str(cast("Mapping[str, object]", scope).get("path_template", "none"))
+        route = _route_of(scope)
         self._metrics.answered(method, route, status)
         if _logger.isEnabledFor(logging.DEBUG):
             log.debug("answered", method=method, route=route, status=status)
+
+
+def _route_of(scope: Scope) -> str:
+    """The path of the route with its parameters' names; for logs and metrics."""
+    return str(cast("Mapping[str, object]", scope).get(_ROUTE, "none"))
 
 
 _STORE_TROUBLE = (
@@ -146,8 +209,8 @@ class _Refusals:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
 
-    def __call__(self, request: HttpRequest, error: Exception) -> Response[bytes]:
-        headers: dict[str, str] = {}
+    def __call__(self, scope: HTTPScope, error: Exception) -> Reply:
+        headers: list[Header] = []
         match error:
             case ElectionError():
                 told = error
@@ -155,27 +218,27 @@ class _Refusals:
                 told = _as_election_error(error)
                 allow = (error.headers or {}).get("allow")
                 if allow is not None:
-                    headers["allow"] = allow
+                    headers.append((b"allow", allow.encode()))
             case _:
                 told = InternalError("an unexpected error; the call may be repeated")
         if isinstance(told, Unauthenticated):
-            presented = header(request.scope, b"authorization") is not None
-            headers["www-authenticate"] = (
-                'Bearer realm="election", error="invalid_token"'
-                if presented
-                else 'Bearer realm="election"'
-            )
+            presented = header(scope, b"authorization") is not None
+            hint = b', error="invalid_token"' if presented else b""
+            headers.append((b"www-authenticate", b'Bearer realm="election"' + hint))
         if told.status >= 500:
-            self._log(request, error, told)
+            self._log(scope, error, told)
             if told is error:
                 told = type(told)(_STORE_TROUBLE)  # where the store is, strangers need not know
         self._metrics.refused(told.code)
-        return problem_response(told, headers=headers)
+        return problem_reply(told, headers=headers)
+
+    def response(self, request: HttpRequest, error: Exception) -> Response[bytes]:
+        """The same for what Litestar refuses."""
+        return self(request.scope, error).response()
 
     @staticmethod
-    def _log(request: HttpRequest, error: Exception, told: ElectionError) -> None:
-        route = str(cast("Mapping[str, object]", request.scope).get("path_template", "none"))
-        facts = {"method": request.method, "route": route, "code": told.code}
+    def _log(scope: HTTPScope, error: Exception, told: ElectionError) -> None:
+        facts = {"method": scope["method"], "route": _route_of(scope), "code": told.code}
         if told is error:
             log.warning("refused", detail=told.detail, **facts)
             return

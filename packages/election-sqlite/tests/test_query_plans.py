@@ -13,7 +13,7 @@ from election_sqlite import SqliteStore, _jobs, _prune, _renewals
         (_jobs._CANDIDATES, (True, "g", "a", 0, 1)),
         (_jobs._NEXT, (True, "g", "a")),
         (_jobs._KNOWN_CLAIM, ("s", "c")),
-        (_renewals._HOLDERS, ("[]",)),
+        (_renewals._HOLDERS, ("[]", 0)),
         (_renewals._CANCELLED, ("[]",)),
         (_renewals._ENDED, ("r", "s", "k")),
         (_renewals._DUE, (0, 1)),

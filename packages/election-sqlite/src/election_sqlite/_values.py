@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar, overload
 
 from election_core import Invalid, decode, encode
@@ -32,11 +33,13 @@ def micros(value: datetime | timedelta | None) -> int | None:
 def moment(value: int) -> datetime: ...
 @overload
 def moment(value: int | None) -> datetime | None: ...
+@lru_cache(maxsize=1024)
 def moment(value: int | None) -> datetime | None:
     """The time that `micros` wrote."""
     return None if value is None else _EPOCH + timedelta(microseconds=value)
 
 
+@lru_cache(maxsize=1024)
 def span(value: int) -> timedelta:
     """The duration that `micros` wrote."""
     return timedelta(microseconds=value)

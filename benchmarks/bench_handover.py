@@ -1,8 +1,8 @@
 """How long a planned handover of an idle leader takes over loopback.
 
 From the start of the release call to the successor's code knowing: two runners of one group with
-waiting heartbeats on their own connections. They hand leadership to and fro, at one server process
-on SQLite or on Postgres, or each at a replica of its own over one Postgres.
+waiting heartbeats, each in a process of its own. They hand leadership to and fro, at one server
+process on SQLite or on Postgres, or each at a replica of its own over one Postgres.
 """
 
 from __future__ import annotations
@@ -10,42 +10,30 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import ExitStack
 
-import anyio
-from contender import Contender
+from contender_process import contending
 from fleet import Server, server
 from population import postgres_place, sqlite_place
 from report import heading, table
 from stores import postgres_server, server_version
 
-from election_sdk import Client
 
-
-async def measure(group: str, first: Server, second: Server, handovers: int) -> list[float]:
+def measure(group: str, first: Server, second: Server, handovers: int) -> list[float]:
     """Milliseconds of each handover between a runner at one server and a runner at another."""
     taken = []
-    async with AsyncExitStack() as stack:
-        contenders = []
-        for to, name in ((first, "one"), (second, "two")):
-            client, releases = [
-                await stack.enter_async_context(Client(to.url, token=first.token)) for _ in range(2)
-            ]
-            await releases.create_group(group)
-            contenders.append(await Contender.join(client, releases, group, name))
-        tasks = await stack.enter_async_context(anyio.create_task_group())
-        for contender in contenders:
-            tasks.start_soon(contender.beat)
-        leader, successor = contenders
+    with (
+        contending(first, first.token, group, "one") as one,
+        contending(second, first.token, group, "two") as two,
+    ):
+        leader, successor = one, two
         for _ in range(handovers):
-            await leader.until(leads=True)
-            await successor.until(leads=False)
-            await anyio.sleep(0.02)
-            start = time.perf_counter()
-            await leader.release()
-            taken.append(1000 * (await successor.until(leads=True) - start))
+            leader.leads()
+            successor.stands_by()
+            time.sleep(0.02)
+            start = leader.release()
+            taken.append(1000 * (successor.leads() - start))
             leader, successor = successor, leader
-        tasks.cancel_scope.cancel()
     return taken
 
 
@@ -72,11 +60,11 @@ def main() -> None:
         file = stack.enter_context(sqlite_place())
         database = stack.enter_context(postgres_place(postgres))
         with server(file.url) as to:
-            rows.append(_row("SQLite", anyio.run(measure, "one-server", to, to, handovers)))
+            rows.append(_row("SQLite", measure("one-server", to, to, handovers)))
         with server(database.url) as to:
-            rows.append(_row("Postgres", anyio.run(measure, "one-server", to, to, handovers)))
+            rows.append(_row("Postgres", measure("one-server", to, to, handovers)))
             with server(database.url) as other:
-                taken = anyio.run(measure, "replicas", to, other, handovers)
+                taken = measure("replicas", to, other, handovers)
             rows.append(_row("Postgres, two replicas", taken))
     table(["store", "median", "99th percentile", "longest"], rows)
 

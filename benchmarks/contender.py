@@ -24,8 +24,8 @@ class Contender:
 
     def __init__(self, client: Client, releases: Client, standing: Standing) -> None:
         self.standing = standing
-        self.known_since = time.perf_counter()
-        """When it knew of its role, by the performance counter."""
+        self.known_since = time.monotonic()
+        """When it knew of its role, by the monotonic clock that all processes share."""
         self._client = client
         self._releases = releases
         self._changed = anyio.Event()
@@ -52,13 +52,13 @@ class Contender:
                 wait=known.heartbeat * 0.8,
             )
             if standing.role is not known.role:
-                self.known_since = time.perf_counter()
+                self.known_since = time.monotonic()
                 self._changed.set()
                 self._changed = anyio.Event()
             self.standing = standing
 
     async def until(self, *, leads: bool) -> float:
-        """Wait until it knows that it leads, or does not; since when, by the same counter."""
+        """Wait until it knows that it leads, or does not; since when, by the same clock."""
         while self.leads is not leads:
             await self._changed.wait()
         return self.known_since

@@ -108,5 +108,6 @@ async def test_a_host_that_is_switched_off_is_passed_over(database: str) -> None
 
 async def test_a_standby_is_not_migrated(server: PostgresServer) -> None:
     """What there is to do is done at the primary."""
+    await demoted(server)
     with pytest.raises(Unavailable, match="connect to the primary"):
         await migrate(server.dsn("postgres"))

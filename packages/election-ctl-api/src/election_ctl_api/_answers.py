@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 from litestar import Response
 
 from election_core import ElectionError, encode
@@ -36,7 +37,6 @@ _JSON: Header = (b"content-type", b"application/json")
 _PROBLEM: Header = (b"content-type", PROBLEM_MEDIA_TYPE.encode())
 _PRIVATE: Header = (b"cache-control", b"no-store")
 _LONGEST_TEXT = 1000
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 class Reply:
@@ -68,7 +68,7 @@ def json_reply(value: object, *, status: int = 200, headers: Sequence[Header] = 
     """The answer that holds a value; ``204`` holds none."""
     if status == 204:
         return Reply(b"", status=status, headers=(_PRIVATE, *headers))
-    body = _ENCODER.encode(encode(value)).encode()
+    body = msgspec.json.encode(encode(value))
     return Reply(body, status=status, headers=(_JSON, _PRIVATE, *headers))
 
 

@@ -134,17 +134,19 @@ class Metrics:
 
     def beaten(self, answers: Sequence[Beaten]) -> None:
         """See `election_core.engine.Observer`."""
+        outcomes: dict[str, int] = {}
         for answer in answers:
             if isinstance(answer, Pulse):
-                self._beats.labels("renewed").inc()
+                outcome = "renewed"
                 if answer.margin is not None:
                     self._margin.observe(max(0.0, answer.margin.total_seconds()))
             elif isinstance(answer, EndedSession):
-                self._beats.labels(answer.how.value).inc()
-            elif isinstance(answer, Unavailable):
-                self._beats.labels("unavailable").inc()
+                outcome = answer.how.value
             else:
-                self._beats.labels("unknown").inc()
+                outcome = "unavailable" if isinstance(answer, Unavailable) else "unknown"
+            outcomes[outcome] = outcomes.get(outcome, 0) + 1
+        for outcome, count in outcomes.items():
+            self._beats.labels(outcome).inc(count)
 
     # What the application tells.
 

@@ -68,7 +68,7 @@ def _encoder(kind: type) -> _Encoder:
 
 
 def _encode_time(value: datetime) -> str:
-    return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return f"{value.astimezone(UTC).isoformat()[:-6]}Z"
 
 
 def _encode_mapping(value: Mapping[object, object]) -> dict[str, object]:

@@ -3,11 +3,15 @@
 From the start of the release call to the successor's code knowing: two runners of one group with
 waiting heartbeats, each in a process of its own. They hand leadership to and fro, at one server
 process on SQLite or on Postgres, or each at a replica of its own over one Postgres.
+
+The same with requests whose bytes are made beforehand shows which part of it is the server's.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import json
 import statistics
 import time
 from contextlib import ExitStack
@@ -17,6 +21,13 @@ from fleet import Server, server
 from population import postgres_place, sqlite_place
 from report import heading, table
 from stores import postgres_server, server_version
+from wire import Connection, request
+
+from election_core import Role, Standing, decode
+from election_sdk import Client
+
+_PAUSE = 0.02
+"""Seconds between two handovers: all have asked to be told, and nothing is under way."""
 
 
 def measure(group: str, first: Server, second: Server, handovers: int) -> list[float]:
@@ -30,11 +41,69 @@ def measure(group: str, first: Server, second: Server, handovers: int) -> list[f
         for _ in range(handovers):
             leader.leads()
             successor.stands_by()
-            time.sleep(0.02)
+            time.sleep(_PAUSE)
             start = leader.release()
             taken.append(1000 * (successor.leads() - start))
             leader, successor = successor, leader
     return taken
+
+
+class _Wired:
+    """A runner that asks with bytes made beforehand, and reads the answer once the clock stands."""
+
+    def __init__(
+        self, to: Server, standing: Standing, beats: Connection, calls: Connection
+    ) -> None:
+        self._to = to
+        self._runner = f"/v1/runners/{standing.runner_id}"
+        self._session_id = standing.session_id
+        self._beats = beats
+        self._calls = calls
+
+    @classmethod
+    async def join(cls, to: Server, client: Client, group: str, name: str) -> _Wired:
+        runner = (await client.register(group, name)).runner
+        standing = await client.open_session(runner.id, session_key=name)
+        return cls(to, standing, await Connection.open(to.url), await Connection.open(to.url))
+
+    def beat(self, *, seen: int = 0, wait: float | None = None) -> asyncio.Future[bytes]:
+        """Renew, and be told of news."""
+        body = {"session_id": self._session_id, "seen": seen}
+        path = f"{self._runner}/heart-beats"
+        return self._beats.ask(request("POST", path, token=self._to.token, body=body, wait=wait))
+
+    def release(self, epoch: int) -> asyncio.Future[bytes]:
+        """Give leadership up."""
+        body = {"session_id": self._session_id, "epoch": epoch}
+        path = f"{self._runner}/release"
+        return self._calls.ask(request("POST", path, token=self._to.token, body=body))
+
+
+async def over_the_wire(to: Server, handovers: int) -> list[float]:
+    """Milliseconds of each handover at one server, without the SDK."""
+    taken = []
+    async with Client(to.url, token=to.token) as client:
+        await client.create_group("wired")
+        leader, successor = [await _Wired.join(to, client, "wired", name) for name in "ab"]
+        for _ in range(handovers):
+            known = [_standing(await runner.beat()) for runner in (leader, successor)]
+            told = [
+                runner.beat(seen=standing.standing_version, wait=4)
+                for runner, standing in zip((leader, successor), known, strict=True)
+            ]
+            await asyncio.sleep(_PAUSE)
+            start = time.monotonic()
+            released = leader.release(known[0].epoch)
+            answer = await told[1]
+            taken.append(1000 * (time.monotonic() - start))
+            assert _standing(answer).role is Role.LEADER
+            await asyncio.gather(released, told[0])
+            leader, successor = successor, leader
+    return taken
+
+
+def _standing(answer: bytes) -> Standing:
+    return decode(Standing, json.loads(answer))
 
 
 def _row(what: str, taken: list[float]) -> list[str]:
@@ -61,7 +130,11 @@ def main() -> None:
         database = stack.enter_context(postgres_place(postgres))
         with server(file.url) as to:
             rows.append(_row("SQLite", measure("one-server", to, to, handovers)))
+            taken = asyncio.run(over_the_wire(to, handovers))
+            rows.append(_row("SQLite, without the SDK", taken))
         with server(database.url) as to:
+            taken = asyncio.run(over_the_wire(to, handovers))
+            rows.append(_row("Postgres, without the SDK", taken))
             rows.append(_row("Postgres", measure("one-server", to, to, handovers)))
             with server(database.url) as other:
                 taken = measure("replicas", to, other, handovers)

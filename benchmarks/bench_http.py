@@ -5,7 +5,9 @@ heartbeat: the HTTP server has the same bytes to read, and the route looks at no
 ratio holds what a heartbeat costs beyond that: its token, reading its body, the renewal and its
 commit, and writing the standing.
 
-In a burst many clients ask at once; at rest one client asks, one request after the other.
+In a burst many clients ask at once. At rest they ask evenly, as often as a fleet of 3,000 does,
+and what counts is the processor time of the server and its database. One by one a single client
+asks again when it has its answer.
 """
 
 from __future__ import annotations
@@ -18,13 +20,15 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 
-from fleet import Server, server
-from population import populate, postgres_place, secret_of, sqlite_place
+from fleet import Server, cpu_seconds, server
+from population import Place, populate, postgres_place, secret_of, sqlite_place
 from report import heading, ratio, table, turns
 from stores import Member, postgres_server, server_version
 from wire import Connection, request
 
 _BURST = 128
+_PACE = 600
+"""Requests a second: 3,000 runners with a heartbeat of five seconds."""
 
 
 def heartbeat(member: Member, *, method: str = "POST", path: str | None = None) -> bytes:
@@ -55,7 +59,28 @@ async def one_by_one(connection: Connection, request: bytes, count: int) -> floa
     return 1 / statistics.median(taken)
 
 
-async def measure(to: Server, members: Sequence[Member], rounds: int) -> list[list[str]]:
+async def at_rest(
+    place: Place, to: Server, connections: Sequence[Connection], requests: Sequence[bytes]
+) -> float:
+    """Requests in a second of processor time, at a fleet's pace for two seconds."""
+    database = place.process()
+    processes = [to.process, *([] if database is None else [database])]
+    before = sum(map(cpu_seconds, processes))
+    start = time.perf_counter()
+    asked: list[asyncio.Future[bytes]] = []
+    for number in range(2 * _PACE):
+        await asyncio.sleep(start + number / _PACE - time.perf_counter())
+        client = number % len(connections)
+        if number >= len(connections):
+            await asked[number - len(connections)]
+        asked.append(connections[client].ask(requests[client]))
+    await asyncio.gather(*asked)
+    return len(asked) / (sum(map(cpu_seconds, processes)) - before)
+
+
+async def measure(
+    place: Place, to: Server, members: Sequence[Member], rounds: int
+) -> list[list[str]]:
     """A row for each load."""
     clients = members[:_BURST]
     beats = [heartbeat(member) for member in clients]
@@ -70,10 +95,16 @@ async def measure(to: Server, members: Sequence[Member], rounds: int) -> list[li
     rows.append([f"bursts of {_BURST}", *_cells(*burst)])
     rest = await turns(
         rounds,
+        lambda: at_rest(place, to, connections, beats),
+        lambda: at_rest(place, to, connections, others),
+    )
+    rows.append(["at rest, by processor time", *_cells(*rest)])
+    single = await turns(
+        rounds,
         lambda: one_by_one(connections[0], beats[0], 100),
         lambda: one_by_one(connections[0], others[0], 100),
     )
-    rows.append(["at rest, one by one", *_cells(*rest)])
+    rows.append(["one by one", *_cells(*single)])
     for connection in connections:
         connection.close()
     return rows
@@ -112,7 +143,7 @@ def main() -> None:
             with server(place.url) as to:
                 rows += [
                     [f"{place.name}, {row[0]}", *row[1:]]
-                    for row in asyncio.run(measure(to, members, rounds))
+                    for row in asyncio.run(measure(place, to, members, rounds))
                 ]
     table(["store, load", "heartbeats/s", "/healthz/s", "ratio", "half of the rounds"], rows)
 

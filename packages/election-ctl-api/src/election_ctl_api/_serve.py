@@ -93,6 +93,9 @@ async def serve(
             config = uvicorn.Config(
                 app,
                 access_log=False,
+                # The other parser, taken wherever it is installed, refuses methods that it does
+                # not know by itself, and not as a problem.
+                http="h11",
                 lifespan="off",
                 log_config=None,
                 proxy_headers=False,

@@ -19,8 +19,10 @@ from election_core import (
     LeaseExpired,
     NotLeader,
     Release,
+    SessionEnded,
     Settlement,
     StaleClaim,
+    StaleEpoch,
 )
 from election_core.ports import Settle
 from election_postgres import PostgresStore
@@ -111,6 +113,33 @@ async def test_a_known_claim_is_answered_past_its_lease(fleet: Fleet, database: 
     assert (await fleet.claim("a", 1, claim_id="known")).items == first.items
     with pytest.raises(LeaseExpired):
         await fleet.claim("a", 1)
+
+
+async def test_a_known_claim_is_its_sessions_alone(fleet: Fleet) -> None:
+    """What a session was given is answered to its own runner, not to another that names it."""
+    await fleet.enqueue()
+    await fleet.claim("a", 1, claim_id="known")
+    with pytest.raises(SessionEnded):
+        await fleet.store.claim(
+            fleet.runner("b"),
+            fleet.session("a"),
+            claim_id="known",
+            epoch=1,
+            limit=1,
+            tokens=[fresh()],
+        )
+
+
+async def test_a_leader_claims_under_its_current_epoch_alone(store: PostgresStore) -> None:
+    """A session that leads again under a new epoch is refused with the one it had before."""
+    fleet = Fleet(store)
+    await fleet.create("a")
+    await fleet.enqueue()
+    await fleet.do(Release(runner_id="g-a", session_id="g-a1", epoch=1))
+    assert await fleet.epoch() == 2
+    with pytest.raises(StaleEpoch):
+        await fleet.claim("a", 1)
+    assert len((await fleet.claim("a", 2)).items) == 1
 
 
 async def test_a_finished_job_stays_as_it_is(fleet: Fleet) -> None:

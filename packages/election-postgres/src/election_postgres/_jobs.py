@@ -209,8 +209,7 @@ class Jobs(Pages, Renewals):
         for _ in range(_ATTEMPTS):
             if not left:
                 return [answers[place] for place in range(len(settles))]
-            for index, job in (await self._settle(settles, results, left)).items():
-                answers[left[index]] = job
+            answers |= await self._settle(settles, results, left)
             for place in left:
                 if place not in answers:
                     judged = await self._judge(settles[place])
@@ -222,7 +221,7 @@ class Jobs(Pages, Renewals):
     async def _settle(
         self, settles: Sequence[Settle], results: dict[int, str], places: list[int]
     ) -> dict[int, Job]:
-        """Settle what stands; the jobs by their index among the places."""
+        """Settle what stands; the jobs by their places."""
         asked = [settles[place] for place in places]
         rows = await self._write(
             _SETTLE,
@@ -234,7 +233,8 @@ class Jobs(Pages, Renewals):
             [settle.settlement.error for settle in asked],
             [str(settle.settlement.retry) for settle in asked],
         )
-        return {row["place"] - 1: job_of(row) for row in rows}
+        place_of = {settles[place].job_id: place for place in places}
+        return {place_of[row["id"]]: job_of(row) for row in rows}
 
     async def _judge(self, settle: Settle) -> Job | ElectionError | None:
         """The answer to a settlement that was not carried out; `None` if it is allowed by now."""

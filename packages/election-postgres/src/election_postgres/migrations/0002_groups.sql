@@ -6,18 +6,19 @@
 CREATE FUNCTION election.clock() RETURNS timestamptz LANGUAGE sql VOLATILE
 AS 'SELECT clock_timestamp()';
 
--- The server's own identifier. It is the same as long as the server runs, so it is read from its file
--- once for each connection, when what asks for it is planned.
-CREATE FUNCTION election.system() RETURNS text LANGUAGE sql IMMUTABLE
-AS 'SELECT system_identifier::text FROM pg_control_system()';
-
--- Which line of commits this is: by the system identifier and timeline of the server, for a promoted
--- or recovered one begins another; and by the database's and a table's own ids, for so does what was
--- dumped and restored, or copied, on the same server.
-CREATE FUNCTION election.history() RETURNS text LANGUAGE sql VOLATILE AS $$
-    SELECT election.system() || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/'
-        || split_part(pg_relation_filepath('election.meta'), '/', -2) -- the database's id
+-- Which database this is, of which server; and which of its schemas, for one that was dropped and
+-- restored is another. Nothing of that changes while a connection lasts, so it is read once for each,
+-- when what asks for it is planned.
+CREATE FUNCTION election.place() RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT system_identifier || '/' || split_part(pg_relation_filepath('election.meta'), '/', -2)
         || '/' || 'election.meta'::regclass::oid
+    FROM pg_control_system()
+$$;
+
+-- Which line of commits this is: by the place, for what was dumped and restored, or copied, begins
+-- another; and by the timeline of the server, for so does one that was promoted or recovered.
+CREATE FUNCTION election.history() RETURNS text LANGUAGE sql VOLATILE AS $$
+    SELECT election.place() || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
 $$;
 
 -- The store's time: never before the mark, nor before what the caller has seen.
@@ -54,11 +55,11 @@ END $$;
 
 -- Who writes under an epoch shares a group with its like; who changes its leadership has it alone.
 -- Waiting is in order of arrival, so neither starves the other.
-CREATE FUNCTION election.share(p_group text) RETURNS void LANGUAGE plpgsql VOLATILE
-AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1164731252, hashtext(p_group)); END';
+CREATE FUNCTION election.share(p_group text) RETURNS void LANGUAGE sql VOLATILE
+AS 'SELECT pg_advisory_xact_lock_shared(1164731252, hashtext(p_group))';
 
-CREATE FUNCTION election.have_alone(p_group text) RETURNS void LANGUAGE plpgsql VOLATILE
-AS 'BEGIN PERFORM pg_advisory_xact_lock(1164731252, hashtext(p_group)); END';
+CREATE FUNCTION election.have_alone(p_group text) RETURNS void LANGUAGE sql VOLATILE
+AS 'SELECT pg_advisory_xact_lock(1164731252, hashtext(p_group))';
 
 -- The newest id of an event that was taken, whether its commit is done or not; 0 before the first.
 CREATE FUNCTION election.last_event_id() RETURNS bigint LANGUAGE sql VOLATILE

@@ -64,59 +64,104 @@ CREATE FUNCTION election.claim(
 ) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
-    v_group text := (SELECT group_id FROM election.runner WHERE id = p_runner_id);
+    v_group text;
     v_at timestamptz;
-    v_known boolean;
+    v_current boolean;
     v_allowed boolean;
+    v_addressed boolean;
     v_rows tid[];
     v_seqs bigint[];
     v_attempts bigint[];
     v_available_ats timestamptz[];
     v_errors text[];
 BEGIN
-    PERFORM election.share(v_group);
+    SELECT r.group_id, election.share(r.group_id) INTO v_group
+    FROM election.runner AS r WHERE r.id = p_runner_id;
+    -- Under the lock no session and no term ends; leases only grow. The row of a term's runner has
+    -- all that a claim depends on.
     v_at := election.writing(p_floor);
     at := v_at;
-    SELECT EXISTS (
-        SELECT FROM election.claim AS c
-        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
-    ), CASE
+    SELECT CASE
         WHEN p_epoch IS NULL THEN r.lease_expires_at > v_at
-        ELSE g.epoch = p_epoch AND g.term_epoch = p_epoch AND g.term_runner_id = r.id
-            AND g.term_session_id = r.session_id AND r.term_expires_at > v_at
-            AND r.step_down_at IS NULL
-    END INTO v_known, v_allowed
-    FROM election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
-    WHERE r.id = p_runner_id AND r.session_id = p_session_id;
-    IF v_known OR v_allowed IS NOT TRUE THEN
-        verdict := CASE WHEN v_known THEN 'known' ELSE 'refused' END;
-        RETURN NEXT;
-        RETURN;
+        ELSE r.held_epoch = p_epoch AND r.step_down_at IS NULL AND r.term_expires_at > v_at
+    END INTO v_allowed
+    FROM election.runner AS r WHERE r.id = p_runner_id AND r.session_id = p_session_id;
+    v_current := FOUND;
+
+    IF v_allowed THEN
+        SELECT array_agg(p.row), array_agg(p.seq), array_agg(p.attempts + 1),
+            array_agg(p.available_at), array_agg(p.error), EXISTS (
+                SELECT FROM election.job AS j
+                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
+            )
+        INTO v_rows, v_seqs, v_attempts, v_available_ats, v_errors, v_addressed
+        FROM (
+            SELECT j.ctid AS row, j.seq, j.attempts, j.available_at, j.error
+            FROM election.job AS j
+            WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
+                AND j.state = 'queued' AND j.available_at <= v_at
+            ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
+        ) AS p;
+        IF v_addressed THEN -- the first of those and of the runner's own
+            SELECT array_agg(p.row), array_agg(p.seq), array_agg(p.attempts + 1),
+                array_agg(p.available_at), array_agg(p.error)
+            INTO v_rows, v_seqs, v_attempts, v_available_ats, v_errors
+            FROM (
+                SELECT * FROM (
+                    SELECT j.ctid AS row, j.priority, j.seq, j.attempts, j.available_at, j.error
+                    FROM election.job AS j WHERE j.ctid = ANY (v_rows)
+                    UNION ALL SELECT * FROM (
+                        SELECT j.ctid, j.priority, j.seq, j.attempts, j.available_at, j.error
+                        FROM election.job AS j
+                        WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL
+                            AND j.state = 'queued' AND j.available_at <= v_at
+                        ORDER BY j.priority DESC, j.seq LIMIT p_limit
+                        FOR NO KEY UPDATE SKIP LOCKED
+                    ) AS addressed
+                ) AS either ORDER BY priority DESC, seq LIMIT p_limit
+            ) AS p;
+        END IF;
+    END IF;
+    IF v_rows IS NOT NULL THEN
+        INSERT INTO election.claim (
+            session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts,
+            available_ats, errors
+        ) VALUES (
+            p_session_id, p_claim_id, v_group, v_at, p_epoch, v_seqs,
+            p_tokens[:cardinality(v_seqs)], v_attempts, v_available_ats, v_errors
+        ) ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            -- The rows are locked, so they are where they were found; and they come in that order.
+            RETURN QUERY
+            UPDATE election.job AS j SET
+                state = 'running',
+                attempts = j.attempts + 1,
+                started_at = v_at,
+                claimed_by = p_runner_id,
+                epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
+                claim_token = a.token,
+                claim_id = p_claim_id,
+                claim_runner_id = p_runner_id,
+                claim_session_id = p_session_id,
+                claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
+            FROM unnest(v_rows, p_tokens) AS a(row, token)
+            WHERE j.ctid = a.row
+            RETURNING
+                j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
+                j.max_attempts, j.created_at, j.state, j.attempts,
+                j.available_at, j.started_at, j.finished_at, j.claimed_by,
+                j.epoch, j.cancel_requested, j.result, j.error, j.claim_token,
+                'claimed', v_at, NULL::timestamptz;
+            RETURN;
+        END IF;
     END IF;
 
-    -- The first of the group's queue and of the runner's own; each walks its index in order.
-    SELECT array_agg(p.row), array_agg(p.seq), array_agg(p.attempts + 1),
-        array_agg(p.available_at), array_agg(p.error)
-    INTO v_rows, v_seqs, v_attempts, v_available_ats, v_errors
-    FROM (
-        SELECT * FROM (
-            SELECT * FROM (
-                SELECT j.ctid AS row, j.priority, j.seq, j.attempts, j.available_at, j.error
-                FROM election.job AS j
-                WHERE p_epoch IS NOT NULL AND j.group_id = v_group AND j.runner_id IS NULL
-                    AND j.state = 'queued' AND j.available_at <= v_at
-                ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
-            ) AS queued
-            UNION ALL SELECT * FROM (
-                SELECT j.ctid, j.priority, j.seq, j.attempts, j.available_at, j.error
-                FROM election.job AS j
-                WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL
-                    AND j.state = 'queued' AND j.available_at <= v_at
-                ORDER BY j.priority DESC, j.seq LIMIT p_limit FOR NO KEY UPDATE SKIP LOCKED
-            ) AS addressed
-        ) AS either ORDER BY priority DESC, seq LIMIT p_limit
-    ) AS p;
-    IF v_rows IS NULL THEN
+    IF v_current AND EXISTS (
+        SELECT FROM election.claim AS c
+        WHERE c.session_id = p_session_id AND c.claim_id = p_claim_id
+    ) THEN
+        verdict := 'known';
+    ELSIF v_allowed THEN
         verdict := 'none';
         next_at := (
             SELECT min(soonest) FROM (
@@ -127,43 +172,10 @@ BEGIN
                 WHERE j.runner_id = p_runner_id AND j.runner_id IS NOT NULL AND j.state = 'queued'
             ) AS s
         );
-        RETURN NEXT;
-        RETURN;
+    ELSE
+        verdict := 'refused';
     END IF;
-
-    INSERT INTO election.claim (
-        session_id, claim_id, group_id, claimed_at, epoch, seqs, tokens, attempts, available_ats,
-        errors
-    ) VALUES (
-        p_session_id, p_claim_id, v_group, v_at, p_epoch, v_seqs,
-        p_tokens[:cardinality(v_seqs)], v_attempts, v_available_ats, v_errors
-    ) ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN -- the same call came twice at once
-        verdict := 'known';
-        RETURN NEXT;
-        RETURN;
-    END IF;
-    -- The rows are locked, so they are where they were found; and they come in that order.
-    RETURN QUERY
-    UPDATE election.job AS j SET
-        state = 'running',
-        attempts = j.attempts + 1,
-        started_at = v_at,
-        claimed_by = p_runner_id,
-        epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END,
-        claim_token = a.token,
-        claim_id = p_claim_id,
-        claim_runner_id = p_runner_id,
-        claim_session_id = p_session_id,
-        claim_epoch = CASE WHEN j.runner_id IS NULL THEN p_epoch END
-    FROM unnest(v_rows, p_tokens) AS a(row, token)
-    WHERE j.ctid = a.row
-    RETURNING
-        j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
-        j.max_attempts, j.created_at, j.state, j.attempts,
-        j.available_at, j.started_at, j.finished_at, j.claimed_by,
-        j.epoch, j.cancel_requested, j.result, j.error, j.claim_token,
-        'claimed', v_at, NULL::timestamptz;
+    RETURN NEXT;
 END $$;
 
 -- The wait after that many attempts: the group's backoff, doubling, at most 300 seconds.
@@ -180,89 +192,89 @@ CREATE FUNCTION election.settle(
     seq bigint, id text, group_id text, runner_id text, kind text, payload text, priority bigint,
     max_attempts bigint, created_at timestamptz, state text, attempts bigint,
     available_at timestamptz, started_at timestamptz, finished_at timestamptz, claimed_by text,
-    epoch bigint, cancel_requested boolean, result text, error text, place bigint
+    epoch bigint, cancel_requested boolean, result text, error text
 ) LANGUAGE plpgsql VOLATILE AS $$
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;
-    v_rows tid[];
-    v_groups integer[];
-    v_group integer;
-    v_runners text[];
-    v_sessions text[];
-    v_leases timestamptz[];
-    v_terms bigint[];
-    v_term_leases timestamptz[];
-    v_backoffs interval[];
 BEGIN
-    SELECT array_agg(j.ctid ORDER BY a.place), array_agg(DISTINCT hashtext(j.group_id)),
-        array_agg(DISTINCT j.claim_runner_id)
-    INTO v_rows, v_groups, v_runners
-    FROM unnest(p_ids) WITH ORDINALITY AS a(id, place) LEFT JOIN election.job AS j ON j.id = a.id;
     -- All groups in one order, so that two settlements cannot wait for each other.
-    FOREACH v_group IN ARRAY v_groups LOOP
-        IF v_group IS NOT NULL THEN
-            PERFORM pg_advisory_xact_lock_shared(1164731252, v_group);
-        END IF;
-    END LOOP;
-    v_at := election.writing(p_floor);
+    PERFORM election.share(g.id) FROM (
+        SELECT DISTINCT hashtext(j.group_id) AS key, j.group_id AS id
+        FROM election.job AS j WHERE j.id = ANY (p_ids) ORDER BY key
+    ) AS g;
     -- Under the locks no session and no term ends; leases only grow.
-    SELECT array_agg(r.session_id), array_agg(r.lease_expires_at), array_agg(g.term_epoch),
-        array_agg(r.term_expires_at), array_agg(g.retry_backoff)
-    INTO v_sessions, v_leases, v_terms, v_term_leases, v_backoffs
-    FROM unnest(v_runners) AS a(id) JOIN election.runner AS r ON r.id = a.id
-    JOIN election.runner_group AS g ON g.id = r.group_id;
-    -- A row that changed since it was found is not found again, and left to the caller too. The
-    -- state is asked in a way that keeps the planner off the index of running jobs.
+    v_at := election.writing(p_floor);
+    -- Successes by themselves: they are most, and need no rules. The state is asked in a way that
+    -- keeps the planner off the index of running jobs.
     RETURN QUERY
     UPDATE election.job AS j SET
-        attempts = j.attempts - (a.outcome = 'released')::integer,
-        state = CASE
-            WHEN a.outcome = 'succeeded' THEN 'succeeded'
-            WHEN j.cancel_requested THEN 'cancelled'
-            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN 'queued'
-            ELSE 'failed'
-        END,
-        available_at = CASE
-            WHEN a.outcome = 'succeeded' OR j.cancel_requested THEN j.available_at
-            WHEN a.outcome = 'released' THEN v_at
-            WHEN a.retry AND j.attempts < j.max_attempts
-            THEN v_at + election.retry_after(j.attempts, c.backoff)
-            ELSE j.available_at
-        END,
-        finished_at = CASE
-            WHEN a.outcome = 'succeeded' OR j.cancel_requested THEN v_at
-            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN NULL
-            ELSE v_at
-        END,
-        result = CASE
-            WHEN a.outcome = 'succeeded' THEN a.result
-            WHEN a.outcome = 'failed' AND NOT (a.retry AND j.attempts < j.max_attempts)
-            THEN a.result
-            ELSE j.result
-        END,
-        error = CASE a.outcome
-            WHEN 'succeeded' THEN NULL
-            WHEN 'failed' THEN a.error
-            ELSE j.error
-        END,
+        state = 'succeeded',
+        finished_at = v_at,
+        result = a.result,
+        error = NULL,
         settled_token = a.token,
         settled_outcome = a.outcome
-    FROM unnest(v_rows, p_tokens, p_outcomes, p_results, p_errors, p_retries)
-            WITH ORDINALITY AS a(row, token, outcome, result, error, retry, place),
-        unnest(v_sessions, v_leases, v_terms, v_term_leases, v_backoffs)
-            AS c(session_id, lease, term, term_lease, backoff)
-    WHERE j.ctid = a.row AND j.claim_token = a.token AND coalesce(j.state, '') = 'running'
-        AND c.session_id = j.claim_session_id
+    FROM unnest(p_ids, p_tokens, p_outcomes, p_results) AS a(id, token, outcome, result),
+        election.runner AS r
+    WHERE a.outcome = 'succeeded' AND j.id = a.id AND j.claim_token = a.token
+        AND coalesce(j.state, '') = 'running'
+        AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
         AND CASE
-            WHEN j.claim_epoch IS NULL THEN c.lease > v_at
-            ELSE c.term = j.claim_epoch AND c.term_lease > v_at
+            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
+            ELSE r.held_epoch = j.claim_epoch AND r.term_expires_at > v_at
         END
     RETURNING
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
         j.max_attempts, j.created_at, j.state, j.attempts,
         j.available_at, j.started_at, j.finished_at, j.claimed_by,
-        j.epoch, j.cancel_requested, j.result, j.error, a.place;
+        j.epoch, j.cancel_requested, j.result, j.error;
+    IF 'succeeded' = ALL (p_outcomes) THEN
+        RETURN;
+    END IF;
+    RETURN QUERY
+    UPDATE election.job AS j SET
+        attempts = j.attempts - (a.outcome = 'released')::integer,
+        state = CASE
+            WHEN j.cancel_requested THEN 'cancelled'
+            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN 'queued'
+            ELSE 'failed'
+        END,
+        available_at = CASE
+            WHEN j.cancel_requested THEN j.available_at
+            WHEN a.outcome = 'released' THEN v_at
+            WHEN a.retry AND j.attempts < j.max_attempts
+            THEN v_at + election.retry_after(j.attempts, g.retry_backoff)
+            ELSE j.available_at
+        END,
+        finished_at = CASE
+            WHEN j.cancel_requested THEN v_at
+            WHEN a.outcome = 'released' OR (a.retry AND j.attempts < j.max_attempts) THEN NULL
+            ELSE v_at
+        END,
+        result = CASE
+            WHEN a.outcome = 'failed' AND NOT (a.retry AND j.attempts < j.max_attempts)
+            THEN a.result
+            ELSE j.result
+        END,
+        error = CASE WHEN a.outcome = 'failed' THEN a.error ELSE j.error END,
+        settled_token = a.token,
+        settled_outcome = a.outcome
+    FROM unnest(p_ids, p_tokens, p_outcomes, p_results, p_errors, p_retries)
+            AS a(id, token, outcome, result, error, retry),
+        election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
+    WHERE a.outcome <> 'succeeded' AND j.id = a.id AND j.claim_token = a.token
+        AND coalesce(j.state, '') = 'running'
+        AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
+        AND CASE
+            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
+            ELSE r.held_epoch = j.claim_epoch AND r.term_expires_at > v_at
+        END
+    RETURNING
+        j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
+        j.max_attempts, j.created_at, j.state, j.attempts,
+        j.available_at, j.started_at, j.finished_at, j.claimed_by,
+        j.epoch, j.cancel_requested, j.result, j.error;
 END $$;
 
 -- Cancels a job: at once if it is queued; a running one's holder is asked to stop.

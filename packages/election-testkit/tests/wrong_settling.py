@@ -70,6 +70,17 @@ class NeverWaitsLonger(Settling):
         return self.rewrite(evolve(job, available_at=at + wait))
 
 
+@turns_red(Cases.test_success_leaves_no_error)
+class KeepsTheError(Settling):
+    """Writes what a settlement brings and leaves the error of an earlier attempt where it is."""
+
+    @override
+    def _settle(self, settle: Settle, at: datetime) -> Job:
+        error = self._record(settle.job_id).job.error
+        job = super()._settle(settle, at)
+        return self.rewrite(evolve(job, error=error)) if job.error is None else job
+
+
 @turns_red(Cases.test_failure_for_good_is_not_retried)
 class RetriesWhateverFails(Settling):
     """Does not look whether the holder will have the job repeated."""

@@ -88,6 +88,18 @@ class Settling(Suite):
         assert (job.state, job.attempts, job.error) == (JobState.FAILED, 3, "still broken")
         assert job == await fleet.look("x")
 
+    async def test_success_leaves_no_error(self, subject: Subject) -> None:
+        """A job that failed before it succeeded has no error any more."""
+        fleet, tokens = await self._claimed(subject, "x")
+        job = await fleet.settle("x", tokens["x"], JobOutcome.FAILED, error="broken")
+        await subject.advance(200)
+        await fleet.beat("a")
+        assert job.error == "broken"
+        done = await fleet.settle("x", await fleet.claim_one("a"))
+
+        assert (done.state, done.attempts, done.error) == (JobState.SUCCEEDED, 2, None)
+        assert done == await fleet.look("x")
+
     async def test_failure_for_good_is_not_retried(self, subject: Subject) -> None:
         """A job that its holder will not have repeated fails at once."""
         fleet, tokens = await self._claimed(subject, "x")

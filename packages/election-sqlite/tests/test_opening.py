@@ -333,13 +333,14 @@ async def test_damaged_database_says_so(path: Path) -> None:
 async def test_cancelled_opening_leaves_nothing_open(path: Path) -> None:
     """An opening that is cancelled at any step leaves neither lock nor connection behind."""
     for steps in range(12):
-        task = asyncio.ensure_future(SqliteStore.open(path).__aenter__())
+        opening = SqliteStore.open(path)
+        task = asyncio.ensure_future(opening.__aenter__())
         for _ in range(steps):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
-            await task.result()._close()
+            await opening.__aexit__(None, None, None)
         async with SqliteStore.open(path) as store:
             await store.ready()
 

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from election_sqlite import SqliteStore, _jobs, _prune, _renewals
+from election_sqlite import SqliteStore, _claims, _jobs, _prune, _renewals
 
 
 @pytest.mark.parametrize(
     ("statement", "values"),
     [
-        (_jobs._CANDIDATES, (True, "g", "a", 0, 1)),
-        (_jobs._NEXT, (True, "g", "a")),
-        (_jobs._KNOWN_CLAIM, ("s", "c")),
+        (_claims._ALLOWED, ("r", "s", 1, 0, "c")),
+        (_claims._CANDIDATES, (True, "a", 0, 1)),
+        (_claims._NEXT, (True, "a")),
+        (_claims._CLAIM, ("r", "s", 1, 0, "c", "t", 1)),
+        (_claims._JOBS, ("[]",)),
+        (_claims._KEPT, ("s", "c")),
+        (_jobs._SUCCEED, (0, "null", "j", "t")),
+        (_jobs._JOBS, ("[]",)),
         (_renewals._HOLDERS, ("[]", 0)),
         (_renewals._CANCELLED, ("[]",)),
         (_renewals._ENDED, ("r", "s", "k")),

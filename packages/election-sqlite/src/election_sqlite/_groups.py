@@ -25,7 +25,7 @@ from election_core import (
     orphan_job,
 )
 from election_core.ports import Committed
-from election_sqlite._job_rows import CHANGING, JOB, changing_values, job_values, record_of
+from election_sqlite._job_rows import CHANGING, RECORD, changing_values, record_of, record_values
 from election_sqlite._lane import Transaction
 from election_sqlite._rows import (
     GROUP,
@@ -82,12 +82,12 @@ UPDATE election_runner SET
     term_expires_at = CASE WHEN ?1 IS NOT NULL THEN term_expires_at END
 WHERE id = ?3
 """
-_NEW_JOB = f"INSERT INTO election_job ({columns(JOB)}) VALUES (?{', ?' * (len(JOB) - 1)})"
+_NEW_JOB = f"INSERT INTO election_job ({columns(RECORD)}) VALUES (?{', ?' * (len(RECORD) - 1)})"
 _SAVE_JOB = (
     f"UPDATE election_job SET ({columns(CHANGING)}) = (?{', ?' * (len(CHANGING) - 1)})"
     " WHERE seq = ?"
 )
-_JOBS = f"SELECT {columns(JOB)} FROM election_job"
+_JOBS = f"SELECT {columns(RECORD)} FROM election_job"
 
 
 def read_mark(connection: sqlite3.Connection, at: datetime) -> Mark:
@@ -287,7 +287,7 @@ def _records(connection: sqlite3.Connection, where: str, *values: object) -> lis
 
 def add_job(connection: sqlite3.Connection, record: JobRecord) -> None:
     """Write a new job, behind all others."""
-    connection.execute(_NEW_JOB, (None, *job_values(record)[1:]))
+    connection.execute(_NEW_JOB, (None, *record_values(record)[1:]))
 
 
 def save_jobs(connection: sqlite3.Connection, records: Iterable[JobRecord]) -> None:

@@ -8,46 +8,46 @@ from typing import Any
 from election_core import Claim, Job, JobOutcome, JobRecord, JobState, Settled
 from election_sqlite._values import micros, moment
 
-__all__ = ["CHANGING", "JOB", "changing_values", "job_values", "record_of"]
+__all__ = ["CHANGING", "JOB", "RECORD", "changing_values", "job_of", "record_of", "record_values"]
 
 _Row = tuple[Any, ...]
 
 JOB = (
     "seq", "id", "group_id", "runner_id", "kind", "payload", "priority", "max_attempts",
     "created_at", "state", "attempts", "available_at", "started_at", "finished_at", "claimed_by",
-    "epoch", "cancel_requested", "result", "error", "claim_token", "claim_id", "claim_runner_id",
-    "claim_session_id", "claim_epoch", "settled_token", "settled_outcome", "idempotency_key",
-    "fingerprint",
+    "epoch", "cancel_requested", "result", "error",
 )  # fmt: skip
-CHANGING = JOB[JOB.index("state") : JOB.index("idempotency_key")]
+RECORD = (
+    *JOB, "claim_token", "claim_id", "claim_runner_id", "claim_session_id", "claim_epoch",
+    "settled_token", "settled_outcome", "idempotency_key", "fingerprint",
+)  # fmt: skip
+CHANGING = RECORD[RECORD.index("state") : RECORD.index("idempotency_key")]
 """The columns that change in a job's life; an update that names no other keeps other indexes."""
 
+_STATES = {state.value: state for state in JobState}
+_decoded = json.JSONDecoder().raw_decode
 
-def record_of(row: _Row) -> JobRecord:
-    """The job in the columns of `JOB`."""
+
+def _value(text: str) -> object:
+    """The value of JSON that was written compactly; mostly there is none."""
+    return None if text == "null" else _decoded(text)[0]
+
+
+def job_of(row: _Row) -> Job:
+    """The job in a row that begins with the columns of `JOB`."""
     (
-        seq, id_, group_id, runner_id, kind, payload, priority, max_attempts, created_at, state,
+        _, id_, group_id, runner_id, kind, payload, priority, max_attempts, created_at, state,
         attempts, available_at, started_at, finished_at, claimed_by, epoch, cancel_requested,
-        result, error, token, claim_id, claim_runner_id, session_id, claim_epoch, settled_token,
-        settled_outcome, idempotency_key, fingerprint,
+        result, error, *_,
     ) = row  # fmt: skip
-    claim = None
-    if token is not None:
-        claim = Claim(
-            token=token,
-            claim_id=claim_id,
-            runner_id=claim_runner_id,
-            session_id=session_id,
-            epoch=claim_epoch,
-        )
-    job = Job(
+    return Job(
         id=id_,
         group_id=group_id,
         runner_id=runner_id,
         kind=kind,
-        payload=json.loads(payload),
+        payload=_value(payload),
         priority=priority,
-        state=JobState(state),
+        state=_STATES[state],
         attempts=attempts,
         max_attempts=max_attempts,
         available_at=moment(available_at),
@@ -57,15 +57,32 @@ def record_of(row: _Row) -> JobRecord:
         claimed_by=claimed_by,
         epoch=epoch,
         cancel_requested=bool(cancel_requested),
-        result=json.loads(result),
+        result=_value(result),
         error=error,
     )
+
+
+def record_of(row: _Row) -> JobRecord:
+    """The job in the columns of `RECORD`."""
+    (
+        token, claim_id, runner_id, session_id, epoch, settled_token, settled_outcome,
+        idempotency_key, fingerprint,
+    ) = row[len(JOB) :]  # fmt: skip
+    claim = None
+    if token is not None:
+        claim = Claim(
+            token=token,
+            claim_id=claim_id,
+            runner_id=runner_id,
+            session_id=session_id,
+            epoch=epoch,
+        )
     settled = None
     if settled_token is not None:
         settled = Settled(settled_token, JobOutcome(settled_outcome))
     return JobRecord(
-        job=job,
-        seq=seq,
+        job=job_of(row),
+        seq=row[0],
         claim=claim,
         settled=settled,
         idempotency_key=idempotency_key,
@@ -73,8 +90,8 @@ def record_of(row: _Row) -> JobRecord:
     )
 
 
-def job_values(record: JobRecord) -> _Row:
-    """A job as the columns of `JOB`."""
+def record_values(record: JobRecord) -> _Row:
+    """A job as the columns of `RECORD`."""
     job = record.job
     return (
         record.seq,

@@ -1,4 +1,4 @@
-"""Jobs: enqueue, claim, settle and cancel, each with its checks in one transaction."""
+"""Jobs: enqueue, settle and cancel, each with its checks in one transaction."""
 
 # ruff: noqa: S608 - statements are put together from names of columns, never from values
 
@@ -6,74 +6,52 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
-from typing import Any
-
-from attrs import evolve
 
 from election_core import (
-    Claim,
-    Claimed,
-    ClaimedJob,
     ConflictError,
     ElectionError,
     Group,
     Job,
+    JobOutcome,
     JobRecord,
     JobSpec,
     JobState,
     NotFound,
-    SessionCall,
     cancel_job,
-    check_claim,
+    check_json,
     check_settlement,
-    claim_job,
     enqueue_job,
-    refuse_former,
     repeats,
     settle_job,
 )
 from election_core.ports import Enqueued, Settle
 from election_sqlite._groups import add_job, find_group, find_runner_row, save_jobs
-from election_sqlite._job_rows import JOB, record_of
+from election_sqlite._job_rows import RECORD, record_of
 from election_sqlite._lane import Transaction
-from election_sqlite._renewals import find_ended
 from election_sqlite._rows import columns
-from election_sqlite._values import micros, moment
+from election_sqlite._values import micros
 
-__all__ = ["cancel", "claim", "enqueue", "find_job", "settle"]
+__all__ = ["cancel", "enqueue", "find_job", "settle"]
 
-_JOB = f"SELECT {columns(JOB)} FROM election_job"
-# The first of the group's queue and of the runner's own; each walks its index in order.
-_CANDIDATES = f"""
-SELECT {columns(JOB)} FROM (
-    SELECT * FROM election_job
-    WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued' AND available_at <= ?4
-    ORDER BY priority DESC, seq LIMIT ?5
-) UNION ALL SELECT {columns(JOB)} FROM (
-    SELECT * FROM election_job
-    WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued' AND available_at <= ?4
-    ORDER BY priority DESC, seq LIMIT ?5
-) ORDER BY priority DESC, seq LIMIT ?5
+_JOB = f"SELECT {columns(RECORD)} FROM election_job"
+_JOBS = f"""
+SELECT {columns(RECORD, "j")} FROM json_each(?) AS given
+CROSS JOIN election_job AS j ON j.id = given.value
 """
-_NEXT = """
-SELECT min(soonest) FROM (
-    SELECT min(available_at) AS soonest FROM election_job INDEXED BY election_job_queue
-    WHERE ?1 AND group_id = ?2 AND runner_id IS NULL AND state = 'queued'
-    UNION ALL SELECT min(available_at) FROM election_job INDEXED BY election_job_addressed
-    WHERE runner_id = ?3 AND runner_id IS NOT NULL AND state = 'queued'
+# A success under a claim that stands, as `check_settlement` and `settle_job` in the core say.
+_SUCCEED = """
+UPDATE election_job AS j SET
+    state = 'succeeded', finished_at = ?1, result = ?2, error = NULL, settled_token = claim_token,
+    settled_outcome = 'succeeded'
+WHERE id = ?3 AND claim_token = ?4 AND state = 'running' AND EXISTS (
+    SELECT 1 FROM election_runner AS r JOIN election_group AS g ON g.id = j.group_id
+    WHERE r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
+        AND CASE WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > ?1
+            ELSE g.term_epoch = j.claim_epoch AND r.term_expires_at > ?1 END
 )
-"""
-_KEEP_CLAIM = """
-INSERT INTO election_claim
-    (session_id, claim_id, place, group_id, claimed_at, job_id, token, job)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?)
-"""
-_KNOWN_CLAIM = f"""
-SELECT c.token, c.job, c.claimed_at, {columns(JOB, "j")}
-FROM election_claim AS c LEFT JOIN election_job AS j ON j.id = c.job_id
-WHERE c.session_id = ? AND c.claim_id = ? ORDER BY c.place
 """
 
 
@@ -126,110 +104,45 @@ def enqueue(
     return Enqueued(job=new.job, created=True)
 
 
-def claim(
-    transaction: Transaction,
-    runner_id: str,
-    session_id: str,
-    *,
-    claim_id: str,
-    epoch: int | None,
-    limit: int,
-    tokens: Sequence[str],
-) -> Claimed:
-    """See [`claim`][election_core.ports.JobStore.claim]."""
-    connection, at = transaction.connection, transaction.at
-    runner = find_runner_row(connection, runner_id)
-    session = None if runner is None else runner.session
-    if runner is None or session is None or session.id != session_id:
-        ended = find_ended(connection, runner_id, session_id=session_id)
-        how = None if ended is None else ended.how
-        refuse_former(runner_id, SessionCall.CLAIM, known=runner is not None, how=how)
-    known = connection.execute(_KNOWN_CLAIM, (session_id, claim_id)).fetchall()
-    if known:
-        # A job that was pruned meanwhile has long been settled.
-        found = [row for row in known if row[-1] is not None]
-        return Claimed(items=tuple(_as_of_then(row, runner_id) for row in found), at=at)
-    group, _ = find_group(connection, runner.group_id)
-    check_claim(group, runner, session, epoch, at)
-    wanted = (epoch is not None, group.id, runner_id)
-    found = connection.execute(_CANDIDATES, (*wanted, micros(at), limit)).fetchall()
-    claimed = [
-        claim_job(
-            record_of(row),
-            Claim(
-                token=token,
-                claim_id=claim_id,
-                runner_id=runner_id,
-                session_id=session_id,
-                epoch=epoch,
-            ),
-            at,
-        )
-        for row, token in zip(found, tokens, strict=False)
-    ]
-    save_jobs(connection, claimed)
-    connection.executemany(
-        _KEEP_CLAIM,
-        [
-            (session_id, claim_id, place, group.id, micros(at), record.job.id, token, _kept(record))
-            for place, (record, token) in enumerate(zip(claimed, tokens, strict=False))
-        ],
-    )
-    items = tuple(
-        ClaimedJob(job=record.job, claim_token=token)
-        for record, token in zip(claimed, tokens, strict=False)
-    )
-    next_at = None
-    if not items:
-        next_at = moment(connection.execute(_NEXT, wanted).fetchone()[0])
-    return Claimed(items=items, next_at=next_at, at=at)
-
-
-def _kept(record: JobRecord) -> str:
-    """What of a claimed job changes later, and its group's epoch then."""
-    job = record.job
-    return json.dumps([job.attempts, micros(job.available_at), job.error, job.epoch])
-
-
-def _as_of_then(row: tuple[Any, ...], runner_id: str) -> ClaimedJob:
-    """What a claim was answered."""
-    token, kept, claimed_at, *now = row
-    attempts, available_at, error, epoch = json.loads(kept)
-    job = evolve(
-        record_of(tuple(now)).job,
-        state=JobState.RUNNING,
-        attempts=attempts,
-        available_at=moment(available_at),
-        started_at=moment(claimed_at),
-        finished_at=None,
-        claimed_by=runner_id,
-        epoch=epoch,
-        cancel_requested=False,
-        result=None,
-        error=error,
-    )
-    return ClaimedJob(job=job, claim_token=token)
-
-
 def settle(transaction: Transaction, settles: Sequence[Settle]) -> list[Job | ElectionError]:
-    """See [`settle`][election_core.ports.JobStore.settle]."""
-    settling = _Settling(transaction)
+    """See [`settle`][election_core.ports.JobStore.settle].
+
+    Most settlements are a success under a claim that stands. Those are written at once, and look
+    like repeated ones from then on; the core judges all as it finds them.
+    """
+    connection = transaction.connection
+    connection.executemany(_SUCCEED, _successes(transaction, settles))
+    rows = connection.execute(_JOBS, (json.dumps([settle.job_id for settle in settles]),))
+    settling = _Settling(transaction, {row[1]: record_of(row) for row in rows})
     answers: list[Job | ElectionError] = []
     for one in settles:
         try:
             answers.append(settling.settle(one))
         except ElectionError as refused:
             answers.append(refused)
-    save_jobs(transaction.connection, settling.settled)
+    save_jobs(connection, settling.settled)
     return answers
+
+
+def _successes(
+    transaction: Transaction, settles: Sequence[Settle]
+) -> Iterator[tuple[int, str, str, str]]:
+    """The values of `_SUCCEED` for settlements that may be kept."""
+    now = micros(transaction.at)
+    for settle in settles:
+        if settle.settlement.outcome is JobOutcome.SUCCEEDED:
+            with suppress(ElectionError):
+                result = check_json(settle.settlement.result, "result")
+                yield now, result, settle.job_id, settle.token
 
 
 class _Settling:
     """Settlements of one transaction, which sees each group and each claimant once."""
 
-    def __init__(self, transaction: Transaction) -> None:
+    def __init__(self, transaction: Transaction, records: Mapping[str, JobRecord]) -> None:
         self._connection = transaction.connection
         self._at = transaction.at
+        self._records = records
         self._group = cache(self._find_group)
         self._claimant = cache(partial(find_runner_row, transaction.connection))
         self.settled: list[JobRecord] = []
@@ -239,7 +152,9 @@ class _Settling:
 
     def settle(self, settle: Settle) -> Job:
         """Settle one claim; what refuses it changes nothing."""
-        record = _find(self._connection, settle.job_id)
+        record = self._records.get(settle.job_id)
+        if record is None:
+            raise NotFound(f"no job {settle.job_id!r}")
         if repeats(record, settle.token, settle.settlement.outcome):
             return record.job
         group = self._group(record.job.group_id)

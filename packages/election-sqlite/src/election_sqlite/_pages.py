@@ -22,7 +22,7 @@ from election_core import (
 )
 from election_core.ports import Census
 from election_sqlite._groups import find_runner_row
-from election_sqlite._job_rows import JOB, record_of
+from election_sqlite._job_rows import JOB, job_of
 from election_sqlite._lane import Transaction
 from election_sqlite._rows import (
     EVENT,
@@ -118,7 +118,7 @@ def jobs(
         f" WHERE group_id = ?1 AND seq > ?2{one_state} ORDER BY seq LIMIT ?3",
         values,
     ).fetchall()
-    return page_of(rows, limit, lambda row: record_of(row).job, lambda row: (row[0],))
+    return page_of(rows, limit, job_of, lambda row: (row[0],))
 
 
 def events(

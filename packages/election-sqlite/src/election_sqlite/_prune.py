@@ -28,14 +28,14 @@ DELETE FROM election_ended_session WHERE session_id IN (
     WHERE t.group_id = g.id AND t.ended_at <= ?1 - g.retention LIMIT ?2
 )
 """
-# What a claim was answered is kept as long as its job runs under it: the retry may come late.
+# What a claim was answered is kept as long as a job runs under it: the retry may come late.
 _CLAIMS = """
-DELETE FROM election_claim WHERE (session_id, claim_id, place) IN (
-    SELECT t.session_id, t.claim_id, t.place
-    FROM election_group AS g CROSS JOIN election_claim AS t
+DELETE FROM election_claim WHERE (session_id, claim_id) IN (
+    SELECT t.session_id, t.claim_id FROM election_group AS g CROSS JOIN election_claim AS t
     WHERE t.group_id = g.id AND t.claimed_at <= ?1 - g.retention AND NOT EXISTS (
-        SELECT 1 FROM election_job AS j
-        WHERE j.id = t.job_id AND j.state = 'running' AND j.claim_token = t.token
+        SELECT 1 FROM json_each(t.jobs) AS kept
+        JOIN election_job AS j ON j.seq = json_extract(kept.value, '$[0]')
+        WHERE j.state = 'running' AND j.claim_token = json_extract(kept.value, '$[1]')
     ) LIMIT ?2
 )
 """

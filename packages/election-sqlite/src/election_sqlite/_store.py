@@ -37,7 +37,7 @@ from election_core.ports import (
     Store,
     StoredToken,
 )
-from election_sqlite import _groups, _jobs, _pages, _prune, _renewals, _tokens
+from election_sqlite import _claims, _groups, _jobs, _pages, _prune, _renewals, _tokens
 from election_sqlite._database import Database
 from election_sqlite._incarnation import HighWater
 from election_sqlite._lane import Transaction, Urgency
@@ -183,7 +183,7 @@ class SqliteStore(Database, Store, JobStore, AccessStore):
     ) -> Claimed:
         return await self._writer.run(
             partial(
-                _jobs.claim,
+                _claims.claim,
                 runner_id=runner_id,
                 session_id=session_id,
                 claim_id=claim_id,

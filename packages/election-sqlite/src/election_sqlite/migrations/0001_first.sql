@@ -158,13 +158,11 @@ WHERE idempotency_key IS NOT NULL;
 CREATE TABLE election_claim (
     session_id TEXT NOT NULL,
     claim_id TEXT NOT NULL,
-    place INTEGER NOT NULL,
     group_id TEXT NOT NULL,
     claimed_at INTEGER NOT NULL,
-    job_id TEXT NOT NULL,
-    token TEXT NOT NULL,
-    job TEXT NOT NULL, -- JSON: [attempts, available_at, error, epoch]
-    PRIMARY KEY (session_id, claim_id, place)
+    epoch INTEGER,
+    jobs TEXT NOT NULL, -- JSON: [[seq, token, attempts, available_at, error], …]
+    PRIMARY KEY (session_id, claim_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX election_claim_age ON election_claim (group_id, claimed_at);

@@ -17,6 +17,20 @@ from postgres_fleet import Fleet, connected, shift_clock, until, waiting
 TICK = timedelta(seconds=1)
 
 
+async def test_times_are_exact(store: PostgresStore, database: str) -> None:
+    """A time is to the microsecond the one that the database has, and goes back to it as that."""
+    fleet = Fleet(store)
+    await fleet.create("a")
+    (job_id,) = await fleet.enqueue()
+    async with connected(database) as own:
+        kept = await own.fetchval("SELECT created_at FROM election.job WHERE id = $1", job_id)
+        assert (await store.job(job_id)).created_at == kept
+        await shift_clock(own, -600)
+        seen = (await store.load("g")).at
+        assert seen >= kept
+        assert (await store.load("g")).at == seen  # as it was sent, for the clock is behind it
+
+
 async def test_a_clock_that_is_set_back_takes_nobody_back(
     store: PostgresStore, database: str
 ) -> None:

@@ -26,6 +26,7 @@ from election_postgres._dsn import redacted
 from election_postgres._errors import mapped_error
 from election_postgres._hosts import Hosts
 from election_postgres._limits import Limits
+from election_postgres._values import received, sent
 
 __all__ = ["Connections", "connected", "raising"]
 
@@ -140,6 +141,13 @@ class Connections:
         )
 
         async def set_up(connection: asyncpg.Connection) -> None:
+            await connection.set_type_codec(
+                "timestamptz",
+                schema="pg_catalog",
+                encoder=sent,
+                decoder=received,
+                format="tuple",
+            )
             if not pooled:
                 await connection.execute(settings)
 

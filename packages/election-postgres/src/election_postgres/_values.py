@@ -1,16 +1,18 @@
-"""Values in the JSON documents that commits are made of, and in columns of type json."""
+"""Values in the JSON of commits and of columns of type json, and times as the driver has them."""
 
 from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TypeVar
 
 from election_core import decode, encode
 
-__all__ = ["dump", "micros", "moment", "parse", "span", "text"]
+__all__ = ["dump", "micros", "moment", "parse", "received", "sent", "span", "text"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_WIRE_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 T = TypeVar("T")
 
@@ -23,6 +25,17 @@ def micros(value: datetime) -> int:
 def moment(value: int) -> datetime:
     """The time that `micros` wrote."""
     return _EPOCH + timedelta(microseconds=value)
+
+
+def sent(value: datetime) -> tuple[int]:
+    """A time as the driver sends it."""
+    return ((value - _WIRE_EPOCH) // _MICROSECOND,)
+
+
+@lru_cache(maxsize=4096)
+def received(value: tuple[int]) -> datetime:
+    """The time that the driver received. Rows that are read together share most of theirs."""
+    return _WIRE_EPOCH + timedelta(microseconds=value[0])
 
 
 def span(value: timedelta) -> str:

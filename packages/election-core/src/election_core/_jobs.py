@@ -200,6 +200,8 @@ def check_json(value: object, name: str) -> str:
         Invalid: It is no JSON value, or is nested more than 32 deep.
         PayloadTooLarge: It takes more than 64 KiB.
     """
+    if value is None:  # as most results are
+        return "null"
     _check_depth(value, name)
     try:
         text = _COMPACT.encode(value)

@@ -15,6 +15,15 @@ from election_core._changes import (
     Live,
     TermLease,
 )
+from election_core._claims import (
+    check_claim,
+    claim_job,
+    claimable,
+    fence,
+    fence_term,
+    lapse_job,
+    orphan_job,
+)
 from election_core._codec import (
     MAX_INTEGER,
     decode,
@@ -94,20 +103,8 @@ from election_core._jobs import (
     JobState,
     Settled,
     Settlement,
-    cancel_job,
-    check_claim,
     check_json,
-    check_settlement,
-    claim_job,
-    claimable,
     enqueue_job,
-    fence,
-    fence_term,
-    lapse_job,
-    orphan_job,
-    repeats,
-    retry_after,
-    settle_job,
 )
 from election_core._plan import (
     Plan,
@@ -137,6 +134,13 @@ from election_core._settings import (
     default_policies,
     merge_settings,
     same_settings,
+)
+from election_core._settlements import (
+    cancel_job,
+    check_settlement,
+    repeats,
+    retry_after,
+    settle_job,
 )
 from election_core._state import (
     EPOCH_JUMP,

@@ -8,8 +8,9 @@ from datetime import datetime
 from attrs import evolve
 
 from election_core._changes import Changes, TermLease
+from election_core._claims import lapse_job, orphan_job
 from election_core._errors import Conflict
-from election_core._jobs import JobRecord, JobState, lapse_job, orphan_job
+from election_core._jobs import JobRecord, JobState
 from election_core._state import Group, Runner
 from election_core._states import Ended
 

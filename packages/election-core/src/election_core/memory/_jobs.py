@@ -7,6 +7,7 @@ from datetime import datetime
 
 from attrs import evolve
 
+from election_core._claims import check_claim, claim_job, claimable
 from election_core._cursors import page_of, read_cursor
 from election_core._errors import ConflictError, ElectionError, NotFound
 from election_core._jobs import (
@@ -17,15 +18,9 @@ from election_core._jobs import (
     JobRecord,
     JobSpec,
     JobState,
-    cancel_job,
-    check_claim,
-    check_settlement,
-    claim_job,
-    claimable,
     enqueue_job,
-    repeats,
-    settle_job,
 )
+from election_core._settlements import cancel_job, check_settlement, repeats, settle_job
 from election_core._states import SessionCall, refuse_former
 from election_core._views import Page
 from election_core.memory._kept import Given, Kept

@@ -25,6 +25,7 @@ CHANGING = RECORD[RECORD.index("state") : RECORD.index("idempotency_key")]
 """The columns that change in a job's life; an update that names no other keeps other indexes."""
 
 _STATES = {state.value: state for state in JobState}
+_OUTCOMES = {outcome.value: outcome for outcome in JobOutcome}
 _decoded = json.JSONDecoder().raw_decode
 
 
@@ -79,7 +80,7 @@ def record_of(row: _Row) -> JobRecord:
         )
     settled = None
     if settled_token is not None:
-        settled = Settled(settled_token, JobOutcome(settled_outcome))
+        settled = Settled(settled_token, _OUTCOMES[settled_outcome])
     return JobRecord(
         job=job_of(row),
         seq=row[0],

@@ -197,16 +197,22 @@ CREATE FUNCTION election.settle(
 #variable_conflict use_column
 DECLARE
     v_at timestamptz;
+    v_rows tid[];
+    v_groups integer[];
+    v_group integer;
 BEGIN
+    SELECT array_agg(j.ctid ORDER BY a.place), array_agg(DISTINCT hashtext(j.group_id))
+    INTO v_rows, v_groups
+    FROM unnest(p_ids) WITH ORDINALITY AS a(id, place) LEFT JOIN election.job AS j ON j.id = a.id;
     -- All groups in one order, so that two settlements cannot wait for each other.
-    PERFORM election.share(g.id) FROM (
-        SELECT DISTINCT hashtext(j.group_id) AS key, j.group_id AS id
-        FROM election.job AS j WHERE j.id = ANY (p_ids) ORDER BY key
-    ) AS g;
+    FOREACH v_group IN ARRAY v_groups LOOP
+        PERFORM pg_advisory_xact_lock_shared(1164731252, v_group);
+    END LOOP;
     -- Under the locks no session and no term ends; leases only grow.
     v_at := election.writing(p_floor);
-    -- Successes by themselves: they are most, and need no rules. The state is asked in a way that
-    -- keeps the planner off the index of running jobs.
+    -- Successes by themselves: they are most, and need no rules. A row that changed since it was
+    -- found is not found again, and left to the caller too. The state is asked in a way that keeps
+    -- the planner off the index of running jobs.
     RETURN QUERY
     UPDATE election.job AS j SET
         state = 'succeeded',
@@ -215,9 +221,9 @@ BEGIN
         error = NULL,
         settled_token = a.token,
         settled_outcome = a.outcome
-    FROM unnest(p_ids, p_tokens, p_outcomes, p_results) AS a(id, token, outcome, result),
+    FROM unnest(v_rows, p_tokens, p_outcomes, p_results) AS a(row, token, outcome, result),
         election.runner AS r
-    WHERE a.outcome = 'succeeded' AND j.id = a.id AND j.claim_token = a.token
+    WHERE a.outcome = 'succeeded' AND j.ctid = a.row AND j.claim_token = a.token
         AND coalesce(j.state, '') = 'running'
         AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
         AND CASE
@@ -260,10 +266,10 @@ BEGIN
         error = CASE WHEN a.outcome = 'failed' THEN a.error ELSE j.error END,
         settled_token = a.token,
         settled_outcome = a.outcome
-    FROM unnest(p_ids, p_tokens, p_outcomes, p_results, p_errors, p_retries)
-            AS a(id, token, outcome, result, error, retry),
+    FROM unnest(v_rows, p_tokens, p_outcomes, p_results, p_errors, p_retries)
+            AS a(row, token, outcome, result, error, retry),
         election.runner AS r JOIN election.runner_group AS g ON g.id = r.group_id
-    WHERE a.outcome <> 'succeeded' AND j.id = a.id AND j.claim_token = a.token
+    WHERE a.outcome <> 'succeeded' AND j.ctid = a.row AND j.claim_token = a.token
         AND coalesce(j.state, '') = 'running'
         AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
         AND CASE

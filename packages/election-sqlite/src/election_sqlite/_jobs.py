@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from functools import cache, partial
+from collections.abc import Iterator, Sequence
 
 from election_core import (
     ConflictError,
     ElectionError,
-    Group,
     Job,
     JobOutcome,
     JobRecord,
@@ -113,14 +110,13 @@ def settle(transaction: Transaction, settles: Sequence[Settle]) -> list[Job | El
     connection = transaction.connection
     connection.executemany(_SUCCEED, _successes(transaction, settles))
     rows = connection.execute(_JOBS, (json.dumps([settle.job_id for settle in settles]),))
-    settling = _Settling(transaction, {row[1]: record_of(row) for row in rows})
+    records = {row[1]: record_of(row) for row in rows}
     answers: list[Job | ElectionError] = []
-    for one in settles:
+    for settle in settles:
         try:
-            answers.append(settling.settle(one))
+            answers.append(_settle(transaction, records.get(settle.job_id), settle))
         except ElectionError as refused:
             answers.append(refused)
-    save_jobs(connection, settling.settled)
     return answers
 
 
@@ -131,39 +127,28 @@ def _successes(
     now = micros(transaction.at)
     for settle in settles:
         if settle.settlement.outcome is JobOutcome.SUCCEEDED:
-            with suppress(ElectionError):
+            try:
                 result = check_json(settle.settlement.result, "result")
-                yield now, result, settle.job_id, settle.token
+            except ElectionError:
+                continue
+            yield now, result, settle.job_id, settle.token
 
 
-class _Settling:
-    """Settlements of one transaction, which sees each group and each claimant once."""
-
-    def __init__(self, transaction: Transaction, records: Mapping[str, JobRecord]) -> None:
-        self._connection = transaction.connection
-        self._at = transaction.at
-        self._records = records
-        self._group = cache(self._find_group)
-        self._claimant = cache(partial(find_runner_row, transaction.connection))
-        self.settled: list[JobRecord] = []
-
-    def _find_group(self, group_id: str) -> Group:
-        return find_group(self._connection, group_id)[0]
-
-    def settle(self, settle: Settle) -> Job:
-        """Settle one claim; what refuses it changes nothing."""
-        record = self._records.get(settle.job_id)
-        if record is None:
-            raise NotFound(f"no job {settle.job_id!r}")
-        if repeats(record, settle.token, settle.settlement.outcome):
-            return record.job
-        group = self._group(record.job.group_id)
-        claimant = None if record.claim is None else self._claimant(record.claim.runner_id)
-        check_settlement(record, settle.token, group, claimant, self._at)
-        backoff = group.settings.retry_backoff
-        settled = settle_job(record, settle.settlement, at=self._at, backoff=backoff)
-        self.settled.append(settled)
-        return settled.job
+def _settle(transaction: Transaction, record: JobRecord | None, settle: Settle) -> Job:
+    """Settle one claim of a job as it is; what refuses it changes nothing."""
+    connection, at = transaction.connection, transaction.at
+    if record is None:
+        raise NotFound(f"no job {settle.job_id!r}")
+    if repeats(record, settle.token, settle.settlement.outcome):
+        return record.job
+    group, _ = find_group(connection, record.job.group_id)
+    claim = record.claim
+    claimant = None if claim is None else find_runner_row(connection, claim.runner_id)
+    check_settlement(record, settle.token, group, claimant, at)
+    backoff = group.settings.retry_backoff
+    settled = settle_job(record, settle.settlement, at=at, backoff=backoff)
+    save_jobs(connection, [settled])
+    return settled.job
 
 
 def cancel(transaction: Transaction, job_id: str) -> Job:

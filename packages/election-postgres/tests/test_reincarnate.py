@@ -47,6 +47,13 @@ FROM generate_series(1, 5) AS n
 """
 """Jobs: claimed by the leader, in its last attempt, cancelled, of an earlier epoch, addressed."""
 ANOTHER = "UPDATE election.meta SET history = 'another'"
+RESTORED = """
+CREATE TABLE election.restored (LIKE election.meta INCLUDING ALL);
+INSERT INTO election.restored SELECT * FROM election.meta;
+DROP TABLE election.meta;
+ALTER TABLE election.restored RENAME TO meta;
+"""
+"""The mark as a backup of the tables brings it back."""
 EMPTY = """
 TRUNCATE election.runner_group, election.runner, election.event, election.job, election.upkeep;
 UPDATE election.meta SET lost_epoch = 0, lost_until = NULL
@@ -288,3 +295,14 @@ async def test_a_copy_on_the_same_server_is_noticed(database: str, postgres: Dat
             assert (await store.load("g")).group.epoch == 1 + EPOCH_JUMP
     finally:
         await asyncio.to_thread(postgres.drop, copy)
+
+
+async def test_tables_that_are_restored_under_a_store_are_noticed(
+    store: PostgresStore, database: str
+) -> None:
+    """Its connections go on, and see each time that the table is another one than before."""
+    await Fleet(store).create("a")
+    async with connected(database) as connection:
+        for times in (1, 2, 3):
+            await connection.execute(RESTORED)
+            assert (await store.load("g")).group.epoch == 1 + times * EPOCH_JUMP

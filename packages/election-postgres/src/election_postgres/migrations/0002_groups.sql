@@ -6,9 +6,9 @@
 CREATE FUNCTION election.clock() RETURNS timestamptz LANGUAGE sql VOLATILE
 AS 'SELECT clock_timestamp()';
 
--- Which database this is, of which server; and which of its schemas, for one that was dropped and
--- restored is another. Nothing of that changes while a connection lasts, so it is read once for each,
--- when what asks for it is planned.
+-- Which database this is, of which server; and which of its tables, for one that was dropped and
+-- restored is another. A connection keeps to one server and database, so that is read once for each,
+-- when what asks for it is planned; and again for another table, if what asks reads the table too.
 CREATE FUNCTION election.place() RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT system_identifier || '/' || split_part(pg_relation_filepath('election.meta'), '/', -2)
         || '/' || 'election.meta'::regclass::oid
@@ -97,6 +97,7 @@ CREATE FUNCTION election.commit(
     p_revision bigint,
     p_commit_id text,
     p_group json, -- a row of runner_group
+    p_touched text[], -- all runners that what follows is about
     p_runners json, -- rows of runner
     p_deleted text[],
     p_granted text[],
@@ -121,7 +122,6 @@ DECLARE
     v_counts bigint[];
     v_revision bigint;
     v_at timestamptz;
-    v_touched text[];
 BEGIN
     PERFORM election.writing(p_floor);
     PERFORM election.have_alone(v_id);
@@ -133,13 +133,9 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT coalesce(array_agg(DISTINCT found.id), '{}') INTO v_touched FROM (
-        SELECT id FROM json_to_recordset(p_runners) AS r(id text)
-        UNION ALL SELECT unnest(p_deleted || p_granted || p_roused)
-        UNION ALL SELECT runner_id FROM json_to_recordset(p_term_leases) AS e(runner_id text)
-        UNION ALL SELECT runner_id FROM json_to_recordset(p_live) AS e(runner_id text)
-    ) AS found(id);
-    PERFORM 1 FROM election.runner WHERE id = ANY (v_touched) ORDER BY id FOR UPDATE;
+    IF cardinality(p_touched) > 0 THEN
+        PERFORM 1 FROM election.runner WHERE id = ANY (p_touched) ORDER BY id FOR UPDATE;
+    END IF;
 
     SELECT coalesce(sum(due_count), 0),
         coalesce(sum(due_count) FILTER (WHERE id = ANY (p_deleted)), 0),
@@ -219,12 +215,13 @@ BEGIN
                 CASE WHEN same THEN r.standing_version ELSE excluded.standing_version END
             FROM (SELECT coalesce(r.session_id = excluded.session_id, false)) AS s(same)
         );
-    IF cardinality(p_granted) > 0 THEN
-        UPDATE election.runner SET term_expires_at = lease_expires_at WHERE id = ANY (p_granted);
-    END IF;
-    IF cardinality(p_roused) > 0 THEN
-        UPDATE election.runner SET standing_version = standing_version + 1
-        WHERE id = ANY (p_roused);
+    IF cardinality(p_granted || p_roused) > 0 THEN
+        UPDATE election.runner SET
+            term_expires_at = CASE
+                WHEN id = ANY (p_granted) THEN lease_expires_at ELSE term_expires_at
+            END,
+            standing_version = standing_version + (id = ANY (p_roused))::integer
+        WHERE id = ANY (p_granted || p_roused);
     END IF;
 
     -- A renewal that came after the sum above raised its row's count, and what it asks for stays.

@@ -94,7 +94,7 @@ CREATE FUNCTION election.reincarnate(
 ) RETURNS boolean LANGUAGE plpgsql VOLATILE AS $$
 DECLARE
     v_meta election.meta;
-    v_history text := election.history();
+    v_history text := (SELECT election.history() FROM election.meta);
     v_at timestamptz;
     v_not_before timestamptz;
     v_lost_until timestamptz;

@@ -38,12 +38,19 @@ ORDER BY r.created_at, r.id
 """
 _COMMIT = """
 SELECT revision, at
-FROM election.commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+FROM election.commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
 """
 
 
 def _json(documents: Iterable[object]) -> str:
     return json.dumps(list(documents), ensure_ascii=False, separators=(",", ":"))
+
+
+def _touched(changes: Changes) -> list[str]:
+    """The runners that a change is about."""
+    written = {runner.id for runner in changes.runners}
+    expected = {expected.runner_id for expected in changes.expects}
+    return sorted({*written, *changes.deleted, *changes.granted, *changes.roused, *expected})
 
 
 class Groups(Base):
@@ -83,6 +90,7 @@ class Groups(Base):
             expected_revision,
             commit_id,
             json.dumps(group_document(changes.group), ensure_ascii=False),
+            _touched(changes),
             _json(runner_document(runner) for runner in changes.runners),
             list(changes.deleted),
             list(changes.granted),

@@ -26,11 +26,8 @@ from wire import Connection, request
 from election_core import Role, Standing, decode
 from election_sdk import Client
 
-_PAUSE = 0.02
-"""Seconds between two handovers: all have asked to be told, and nothing is under way."""
 
-
-def measure(group: str, first: Server, second: Server, handovers: int) -> list[float]:
+def measure(group: str, first: Server, second: Server, handovers: int, pause: float) -> list[float]:
     """Milliseconds of each handover between a runner at one server and a runner at another."""
     taken = []
     with (
@@ -41,7 +38,7 @@ def measure(group: str, first: Server, second: Server, handovers: int) -> list[f
         for _ in range(handovers):
             leader.leads()
             successor.stands_by()
-            time.sleep(_PAUSE)
+            time.sleep(pause)
             start = leader.release()
             taken.append(1000 * (successor.leads() - start))
             leader, successor = successor, leader
@@ -79,7 +76,7 @@ class _Wired:
         return self._calls.ask(request("POST", path, token=self._to.token, body=body))
 
 
-async def over_the_wire(to: Server, handovers: int) -> list[float]:
+async def over_the_wire(to: Server, handovers: int, pause: float) -> list[float]:
     """Milliseconds of each handover at one server, without the SDK."""
     taken = []
     async with Client(to.url, token=to.token) as client:
@@ -91,7 +88,7 @@ async def over_the_wire(to: Server, handovers: int) -> list[float]:
                 runner.beat(seen=standing.standing_version, wait=4)
                 for runner, standing in zip((leader, successor), known, strict=True)
             ]
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(pause)
             start = time.monotonic()
             released = leader.release(known[0].epoch)
             answer = await told[1]
@@ -115,29 +112,36 @@ def main() -> None:
     """Print the distribution for each place."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--handovers", type=int, default=500)
+    parser.add_argument(
+        "--pause",
+        type=float,
+        default=0.02,
+        help="seconds between two, so that all have asked to be told and nothing is under way",
+    )
     parser.add_argument("--quick", action="store_true", help="a few handovers")
     arguments = parser.parse_args()
+    pause = arguments.pause
     handovers = 100 if arguments.quick else arguments.handovers
     rows = []
     with ExitStack() as stack:
         postgres = stack.enter_context(postgres_server())
         heading(
-            f"Planned handover of an idle leader, {handovers} times",
+            f"Planned handover of an idle leader, {handovers} times, {pause:g} s apart",
             postgres=server_version(postgres),
             packages=["uvicorn", "httpx2", "asyncpg"],
         )
         file = stack.enter_context(sqlite_place())
         database = stack.enter_context(postgres_place(postgres))
         with server(file.url) as to:
-            rows.append(_row("SQLite", measure("one-server", to, to, handovers)))
-            taken = asyncio.run(over_the_wire(to, handovers))
+            rows.append(_row("SQLite", measure("one-server", to, to, handovers, pause)))
+            taken = asyncio.run(over_the_wire(to, handovers, pause))
             rows.append(_row("SQLite, without the SDK", taken))
         with server(database.url) as to:
-            taken = asyncio.run(over_the_wire(to, handovers))
+            taken = asyncio.run(over_the_wire(to, handovers, pause))
             rows.append(_row("Postgres, without the SDK", taken))
-            rows.append(_row("Postgres", measure("one-server", to, to, handovers)))
+            rows.append(_row("Postgres", measure("one-server", to, to, handovers, pause)))
             with server(database.url) as other:
-                taken = measure("replicas", to, other, handovers)
+                taken = measure("replicas", to, other, handovers, pause)
             rows.append(_row("Postgres, two replicas", taken))
     table(["store", "median", "99th percentile", "longest"], rows)
 

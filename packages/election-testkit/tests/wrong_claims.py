@@ -227,6 +227,19 @@ class IgnoresTheEpoch(Claiming):
         return await super().give(ask)
 
 
+@turns_red(Cases.test_stale_epoch_claims_nothing)
+class BelievesWhoLeads(Claiming):
+    """Does not ask the holder of a live term under which epoch it claims."""
+
+    @override
+    async def give(self, ask: Ask) -> Claimed:
+        session = self.session_of(ask)
+        ends = None if session is None else session.term_expires_at
+        if session is not None and ends is not None and ends > self._at():
+            ask = evolve(ask, epoch=session.held_epoch)
+        return await super().give(ask)
+
+
 @turns_red(
     Cases.test_standby_claims_nothing_of_the_group,
     Cases.test_vacant_epoch_claims_nothing,

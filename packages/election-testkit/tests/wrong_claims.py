@@ -272,6 +272,21 @@ class AsksForTheEpochAlone(Claiming):
             self._groups[group_id] = row
 
 
+@turns_red(Cases.test_addressed_job_outlives_the_term)
+class BindsAddressedJobsToTheTerm(Claiming):
+    """Keeps the epoch of a leader with the claims of its addressed jobs too."""
+
+    @override
+    async def give(self, ask: Ask) -> Claimed:
+        claimed = await super().give(ask)
+        for item in claimed.items:
+            record = self._jobs[item.job.id]
+            if record.claim is not None:
+                claim = evolve(record.claim, epoch=ask.epoch)
+                self._jobs[item.job.id] = evolve(record, claim=claim)
+        return claimed
+
+
 @turns_red(Cases.test_lease_that_is_over_claims_nothing)
 class LooksAtNoLease(Claiming):
     """Gives jobs to the holder of the term, however long it has been silent."""

@@ -178,14 +178,17 @@ class ClaimEnds(Suite):
         assert (await fleet.settle("mine", mine)).state is JobState.SUCCEEDED
 
     async def test_addressed_job_outlives_the_term(self, subject: Subject) -> None:
-        """A job that is addressed to a runner is its own, whoever leads meanwhile."""
+        """A job that is addressed to a runner is its own, though it led when it claimed it."""
         fleet, token, _ = await self._held(subject, mine=True)
+        await fleet.enqueue("led", runner="a")
+        led = await fleet.claim_one("a", epoch=1)
         await fleet.do(DrainRunner(runner_id=fleet.runner("a")))
         await fleet.release("a")
         assert await fleet.leader() == "b"
 
-        assert (await fleet.look("x")).state is JobState.RUNNING
-        assert (await fleet.settle("x", token)).state is JobState.SUCCEEDED
+        for name, held in (("x", token), ("led", led)):
+            assert (await fleet.look(name)).state is JobState.RUNNING
+            assert (await fleet.settle(name, held)).state is JobState.SUCCEEDED
 
     async def test_addressed_job_ends_with_its_session(self, subject: Subject) -> None:
         """An addressed job is handed back by a session that leaves, and lost with another."""

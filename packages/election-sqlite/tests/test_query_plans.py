@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from election_sqlite import SqliteStore, _claims, _jobs, _prune, _renewals
+from election_sqlite import SqliteStore, _claims, _due, _jobs, _prune, _renewals
 
 
 @pytest.mark.parametrize(
@@ -21,8 +21,8 @@ from election_sqlite import SqliteStore, _claims, _jobs, _prune, _renewals
         (_renewals._HOLDERS, ("[]", 0)),
         (_renewals._CANCELLED, ("[]",)),
         (_renewals._ENDED, ("r", "s", "k")),
-        (_renewals._DUE, (0, 1)),
-        (_renewals._NEXT, (0,)),
+        (_due._DUE, (0, 1)),
+        (_due._NEXT, (0,)),
         (_prune._EVENTS, (0, 1)),
         (_prune._JOBS, (0, 1)),
         (_prune._SESSIONS, (0, 1)),

@@ -1,4 +1,4 @@
-"""Renewals and what follows from them by time: pulses, the mark, groups that are due."""
+"""Renewals, the pulses that answer them, and the mark that takes their path."""
 
 # ruff: noqa: S608 - statements are put together from names of columns, never from values
 
@@ -11,13 +11,13 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from election_core import EndedSession, Mark, Pulse, makes_due, refresh_mark, renew
-from election_core.ports import Beat, Beaten, Due
+from election_core.ports import Beat, Beaten
 from election_sqlite._groups import read_mark
 from election_sqlite._lane import Transaction
 from election_sqlite._rows import ENDED_SESSION, SESSION, columns, ended_session_of, session_of
 from election_sqlite._values import micros, moment, span
 
-__all__ = ["beat", "due", "find_ended", "mark", "pulse"]
+__all__ = ["beat", "find_ended", "mark", "pulse"]
 
 # Sessions, and what a renewal that is like most leaves of them: `beat` says which that is.
 _HOLDERS = f"""
@@ -49,40 +49,6 @@ SELECT {columns(ENDED_SESSION)} FROM (
     UNION ALL
     SELECT *, rowid FROM election_ended_session WHERE runner_id = ?1 AND session_key = ?3
 ) ORDER BY ended_at DESC, place DESC LIMIT 1
-"""
-
-# When each group is due: at its look_again_at, and at the end of its term's lease if that was not
-# decided about. The two are looked up apart, so that each has an index.
-_NOT_DECIDED = "(g.decided_at IS NULL OR g.decided_at < r.term_expires_at)"
-_TERMS = f"""
-FROM election_runner AS r JOIN election_group AS g ON g.term_runner_id = r.id AND g.id = r.group_id
-WHERE r.held_epoch IS NOT NULL AND {_NOT_DECIDED}
-"""
-_DUE = f"""
-SELECT id, revision, min(since) AS since FROM (
-    SELECT * FROM (
-        SELECT id, revision, look_again_at AS since FROM election_group
-        WHERE look_again_at <= ?1 ORDER BY look_again_at, id LIMIT ?2
-    ) UNION ALL SELECT * FROM (
-        SELECT g.id, g.revision, r.term_expires_at {_TERMS} AND r.term_expires_at <= ?1
-        ORDER BY r.term_expires_at, g.id LIMIT ?2
-    )
-) GROUP BY id ORDER BY since, id LIMIT ?2
-"""
-_NEXT = f"""
-SELECT min(since) FROM (
-    SELECT * FROM (
-        SELECT g.look_again_at AS since FROM election_group AS g
-        LEFT JOIN election_runner AS r ON r.id = g.term_runner_id
-        WHERE g.look_again_at > ?1
-            AND NOT coalesce(r.term_expires_at <= ?1 AND {_NOT_DECIDED}, FALSE)
-        ORDER BY g.look_again_at LIMIT 1
-    ) UNION ALL SELECT * FROM (
-        SELECT r.term_expires_at {_TERMS} AND r.term_expires_at > ?1
-            AND (g.look_again_at IS NULL OR g.look_again_at > ?1)
-        ORDER BY r.term_expires_at LIMIT 1
-    )
-)
 """
 
 
@@ -278,34 +244,6 @@ def find_ended(
         _ENDED, (runner_id, session_id, key)
     ).fetchone()
     return None if row is None else ended_session_of(row)
-
-
-def due(
-    transaction: Transaction, limit: int, hold: timedelta, held: dict[str, tuple[datetime, int]]
-) -> Due:
-    """See [`due`][election_core.ports.Store.due].
-
-    Args:
-        transaction: The store's.
-        limit: How many groups at most.
-        hold: How long nobody else is told of them.
-        held: Until when each group is held, and at which revision; noted here.
-    """
-    connection, at = transaction.connection, transaction.at
-    for group_id in [group_id for group_id, (until, _) in held.items() if until <= at]:
-        del held[group_id]
-    rows = connection.execute(_DUE, (micros(at), limit + len(held))).fetchall()
-    found: list[tuple[str, int]] = []
-    next_at = moment(connection.execute(_NEXT, (micros(at),)).fetchone()[0])
-    for group_id, revision, _ in rows:
-        until, seen = held.get(group_id, (at, revision))
-        if until > at and seen == revision:
-            next_at = until if next_at is None else min(next_at, until)
-        else:
-            found.append((group_id, revision))
-    if hold:
-        held.update((group_id, (at + hold, revision)) for group_id, revision in found[:limit])
-    return Due(group_ids=tuple(group_id for group_id, _ in found[:limit]), next_at=next_at, at=at)
 
 
 def mark(transaction: Transaction, tick: timedelta) -> Mark:

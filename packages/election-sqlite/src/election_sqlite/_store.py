@@ -37,7 +37,7 @@ from election_core.ports import (
     Store,
     StoredToken,
 )
-from election_sqlite import _claims, _groups, _jobs, _pages, _prune, _renewals, _tokens
+from election_sqlite import _claims, _due, _groups, _jobs, _pages, _prune, _renewals, _tokens
 from election_sqlite._database import Database
 from election_sqlite._incarnation import HighWater
 from election_sqlite._lane import Transaction, Urgency
@@ -88,7 +88,7 @@ class SqliteStore(Database, Store, JobStore, AccessStore):
     @override
     async def due(self, limit: int, *, hold: timedelta = timedelta()) -> Due:
         return await self._reader.run(
-            partial(_renewals.due, limit=limit, hold=hold, held=self._held), Urgency.RENEWAL
+            partial(_due.due, limit=limit, hold=hold, held=self._held), Urgency.RENEWAL
         )
 
     @override

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 
 from election_core import Changes, Live, NotFound, Snapshot, TermLease, lost_group
@@ -22,7 +21,7 @@ from election_postgres._rows import (
     runner_document,
     runner_of,
 )
-from election_postgres._values import text
+from election_postgres._values import compact, text
 
 __all__ = ["Groups"]
 
@@ -43,7 +42,7 @@ FROM election.commit($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
 
 
 def _json(documents: Iterable[object]) -> str:
-    return json.dumps(list(documents), ensure_ascii=False, separators=(",", ":"))
+    return compact(list(documents))
 
 
 def _touched(changes: Changes) -> list[str]:
@@ -89,7 +88,7 @@ class Groups(Base):
             self._floor.at,
             expected_revision,
             commit_id,
-            json.dumps(group_document(changes.group), ensure_ascii=False),
+            compact(group_document(changes.group)),
             _touched(changes),
             _json(runner_document(runner) for runner in changes.runners),
             list(changes.deleted),

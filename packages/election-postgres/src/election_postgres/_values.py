@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from election_core import decode, encode
 
-__all__ = ["dump", "micros", "moment", "parse", "received", "sent", "span", "text"]
+__all__ = ["compact", "dump", "micros", "moment", "parse", "received", "sent", "span", "text"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WIRE_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 T = TypeVar("T")
 
 
@@ -48,9 +49,14 @@ def text(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat()
 
 
+def compact(document: object) -> str:
+    """A document as JSON without blanks."""
+    return _COMPACT.encode(document)
+
+
 def dump(value: object) -> str:
     """A value as compact JSON, in the form that [`encode`][election_core.encode] gives it."""
-    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
+    return compact(encode(value))
 
 
 def parse(cls: type[T], value: str) -> T:

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from election_core import Claim, Job, JobOutcome, JobRecord, JobState, Settled
-from election_sqlite._values import micros, moment
+from election_sqlite._values import compact, micros, moment
 
 __all__ = ["CHANGING", "JOB", "RECORD", "changing_values", "job_of", "record_of", "record_values"]
 
@@ -100,7 +100,7 @@ def record_values(record: JobRecord) -> _Row:
         job.group_id,
         job.runner_id,
         job.kind,
-        json.dumps(job.payload, ensure_ascii=False, separators=(",", ":")),
+        compact(job.payload),
         job.priority,
         job.max_attempts,
         micros(job.created_at),
@@ -122,7 +122,7 @@ def changing_values(record: JobRecord) -> _Row:
         job.claimed_by,
         job.epoch,
         job.cancel_requested,
-        json.dumps(job.result, ensure_ascii=False, separators=(",", ":")),
+        compact(job.result),
         job.error,
         None if claim is None else claim.token,
         None if claim is None else claim.claim_id,

@@ -9,10 +9,11 @@ from typing import TypeVar, overload
 
 from election_core import Invalid, decode, encode
 
-__all__ = ["dump", "micros", "moment", "parse", "span"]
+__all__ = ["compact", "dump", "micros", "moment", "parse", "span"]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_COMPACT = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 T = TypeVar("T")
 
 
@@ -45,13 +46,18 @@ def span(value: int) -> timedelta:
     return timedelta(microseconds=value)
 
 
+def compact(document: object) -> str:
+    """A document as JSON without blanks."""
+    return _COMPACT.encode(document)
+
+
 def dump(value: object) -> str:
     """A value as compact JSON, in the form that [`encode`][election_core.encode] gives it.
 
     Raises:
         Invalid: A string holds NUL, which `parse` would not read back.
     """
-    text = json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
+    text = compact(encode(value))
     if "\\u0000" in text and "\0" in str(json.loads(text, object_hook=_flat)):
         raise Invalid("no NUL may be in a text that is kept")
     return text

@@ -111,6 +111,50 @@ class ForgetsClaimIds(Claiming):
         return await super().give(evolve(ask, claim_id=str(len(self._given))))
 
 
+@turns_red(Cases.test_repeated_claim_is_answered_again)
+class TellsOfLaterCancelling(Claiming):
+    """Forgets that a job may have been cancelled since its claim was answered."""
+
+    changed = "cancel_requested"
+
+    @override
+    async def give(self, ask: Ask) -> Claimed:
+        claimed = await super().give(ask)
+        items = []
+        for item in claimed.items:
+            now = getattr(self._jobs[item.job.id].job, self.changed)
+            items.append(evolve(item, job=evolve(item.job, **{self.changed: now})))
+        return evolve(claimed, items=tuple(items))
+
+
+@turns_red(Cases.test_repeated_claim_is_answered_again)
+class TellsOfLaterResults(TellsOfLaterCancelling):
+    """Forgets that a job may have brought a result since its claim was answered."""
+
+    changed = "result"
+
+
+@turns_red(Cases.test_repeated_claim_is_answered_again)
+class TellsOfLaterErrors(TellsOfLaterCancelling):
+    """Forgets that a job may have failed since its claim was answered."""
+
+    changed = "error"
+
+
+@turns_red(Cases.test_repeated_claim_is_answered_again)
+class RemembersOneEpochForAll(Claiming):
+    """Answers a claim that is made again with its epoch, for addressed jobs too."""
+
+    @override
+    async def give(self, ask: Ask) -> Claimed:
+        known = (ask.session_id, ask.claim_id) in self._given
+        claimed = await super().give(ask)
+        if not known:
+            return claimed
+        items = [evolve(item, job=evolve(item.job, epoch=ask.epoch)) for item in claimed.items]
+        return evolve(claimed, items=tuple(items))
+
+
 @turns_red(Cases.test_cancelled_claim_gives_each_job_once, hangs=True)
 @define(kw_only=True, slots=False)
 class KeepsItsLockWhenCancelled(Claiming):

@@ -104,13 +104,17 @@ class Claims(Suite):
         fleet = Fleet(subject.store)
         await fleet.create()
         await fleet.join("a", "b")
-        await fleet.enqueue("x", "y", "z")
-        first = await fleet.claim("a", limit=2, claim_id="c")
+        await fleet.enqueue("done", "back", "broken")
+        await fleet.enqueue("mine", runner="a")
+        await fleet.enqueue("z")
+        first = await fleet.claim("a", limit=4, claim_id="c")
 
-        assert (await fleet.claim("a", limit=2, claim_id="c")).items == first.items
-        await fleet.settle("x", first.items[0].claim_token)
-        token = first.items[1].claim_token
-        await fleet.settle("y", token, JobOutcome.RELEASED)
+        assert (await fleet.claim("a", limit=4, claim_id="c")).items == first.items
+        done, back, broken, _ = (item.claim_token for item in first.items)
+        await fleet.settle("done", done, result=1)
+        await fleet.settle("back", back, JobOutcome.RELEASED)
+        await fleet.settle("broken", broken, JobOutcome.FAILED, error="broken")
+        await subject.store.cancel(fleet.job("mine"))
         assert (await fleet.claim("a", limit=1, claim_id="c")).items == first.items
         await subject.advance(1)
         await fleet.release("a")

@@ -118,6 +118,7 @@ class Claims(Suite):
         assert (await fleet.claim("a", limit=1, claim_id="c")).items == first.items
         await subject.advance(1)
         await fleet.release("a")
+        assert job_names(fleet, await fleet.claim("b", epoch=2, limit=2)) == ["back", "broken"]
         await subject.advance(20)
         assert (await fleet.claim("a", claim_id="c")).items == first.items
         assert (await fleet.look("z")).attempts == 0

@@ -14,6 +14,7 @@ from election_core.memory import SharedMemoryStore
 from election_testkit import AgreementMachine, FullStore, ManualClock
 from wrong_commits import ForgetsCommitIds, IgnoresTheRevision
 from wrong_queue import ComparesNoBodies, CountsStatesWithoutJobs, SkipsTheRowItLookedAheadAt
+from wrong_settling import RollsAllBack
 
 _SEARCH = settings(
     max_examples=500,
@@ -53,6 +54,7 @@ def test_store_that_agrees_is_green() -> None:
         CountsStatesWithoutJobs,
         ForgetsCommitIds,
         IgnoresTheRevision,
+        RollsAllBack,
         SkipsTheRowItLookedAheadAt,
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from itertools import cycle
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
@@ -15,10 +16,9 @@ from election_core import (
     Token,
     TokenKind,
 )
-from election_core.ports import StoredToken
-from election_testkit._asking import Asking, pages_of
+from election_core.ports import Settle, StoredToken
+from election_testkit._asking import Asking, pages_of, settled
 from election_testkit._clock import START
-from election_testkit._fleet import settle_one
 
 _GROUPS = st.sampled_from(["g", "h"])
 _RUNNERS = st.sampled_from(["g-a", "g-b", "g-c", "h-a", "h-b"])
@@ -67,9 +67,24 @@ class JobRules(Asking):
         epoch = None if off is None or snapshot is None else snapshot.group.epoch - off
         self.claim_as(runner_id, session_id, epoch, limit)
 
-    @rule(group_id=_GROUPS, limit=st.integers(1, 3), jobs=st.integers(0, 2), mine=st.booleans())
-    def lead(self, group_id: str, limit: int, jobs: int, mine: bool) -> None:
-        """Claim jobs of the group, and addressed ones, as the leader."""
+    @rule(
+        group_id=_GROUPS,
+        limit=st.integers(1, 3),
+        jobs=st.integers(1, 3),
+        mine=st.booleans(),
+        outcomes=st.lists(_OUTCOMES, max_size=3),
+        retry=st.booleans(),
+    )
+    def lead(
+        self,
+        group_id: str,
+        limit: int,
+        jobs: int,
+        mine: bool,
+        outcomes: list[JobOutcome],
+        retry: bool,
+    ) -> None:
+        """Claim jobs of the group, and addressed ones, as the leader; settle some at once."""
         snapshot = self.load(group_id)
         if snapshot is None or snapshot.group.term is None:
             return
@@ -77,6 +92,8 @@ class JobRules(Asking):
         for _ in range(jobs):
             self.enqueue(group_id, term.runner_id if mine else None, 1, None, None)
         self.claim_as(term.runner_id, term.session_id, term.epoch, limit)
+        if outcomes and self.held:
+            self.settle(0, outcomes, retry, forget=False, astray=False)
 
     def claim_as(self, runner_id: str, session_id: str, epoch: int | None, limit: int) -> None:
         """Claim jobs, and the same again."""
@@ -107,15 +124,36 @@ class JobRules(Asking):
             assert again == claimed
 
     @precondition(lambda self: self.held)
-    @rule(index=_NUMBERS, outcome=_OUTCOMES, retry=st.booleans(), forget=st.booleans())
-    def settle(self, index: int, outcome: JobOutcome, retry: bool, forget: bool) -> None:
-        """Settle a claim, a late one, or one that was settled before."""
-        job_id, token = self.held[-1 - index % len(self.held)]
+    @rule(
+        index=_NUMBERS,
+        outcomes=st.lists(_OUTCOMES, min_size=1, max_size=3),
+        retry=st.booleans(),
+        forget=st.booleans(),
+        astray=st.booleans(),
+    )
+    def settle(
+        self, index: int, outcomes: list[JobOutcome], retry: bool, forget: bool, astray: bool
+    ) -> None:
+        """Settle claims together: late ones, such as were settled before, one that never was."""
+        chosen = {"never": "never"} if astray else {}
+        for place in range(len(outcomes)):
+            job_id, token = self.held[-1 - (index + place) % len(self.held)]
+            chosen.setdefault(job_id, token)
         if forget:
-            self.held.remove((job_id, token))
-        settlement = Settlement(outcome=outcome, result=[1, None], error="broken", retry=retry)
-        self.ask(lambda store: settle_one(store, job_id, token, settlement))
-        self.ask(lambda store: store.job(job_id))
+            self.held = [claim for claim in self.held if claim not in chosen.items()]
+        settles = [
+            Settle(
+                job_id=job_id,
+                token=token,
+                settlement=Settlement(
+                    outcome=outcome, result=[1, None], error="broken", retry=retry
+                ),
+            )
+            for (job_id, token), outcome in zip(chosen.items(), cycle(outcomes), strict=False)
+        ]
+        self.ask(lambda store: settled(store, settles))
+        for job_id in chosen:
+            self.ask(lambda store, job_id=job_id: store.job(job_id))  # type: ignore[misc]
 
     @precondition(lambda self: self.jobs)
     @rule(index=_NUMBERS)

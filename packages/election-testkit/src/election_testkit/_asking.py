@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from election_core import (
     plan,
 )
 from election_core.memory import MemoryStore
+from election_core.ports import Settle
 from election_testkit._clock import ManualClock
 from election_testkit._subject import FullStore
 
@@ -118,7 +119,18 @@ async def _outcome(call: Awaitable[T]) -> T | tuple[str, type[ElectionError], di
     try:
         return await call
     except ElectionError as error:
-        return "refused", type(error), dict(error.facts)
+        return _refusal(error)
+
+
+def _refusal(error: ElectionError) -> tuple[str, type[ElectionError], dict[str, object]]:
+    """A refusal as what can be compared."""
+    return "refused", type(error), dict(error.facts)
+
+
+async def settled(store: FullStore, settles: Sequence[Settle]) -> list[object]:
+    """The answers to settlements that are made together."""
+    answers = await store.settle(settles)
+    return [_refusal(each) if isinstance(each, ElectionError) else each for each in answers]
 
 
 async def pages_of(read: Callable[[str | None], Awaitable[Any]]) -> list[Any]:

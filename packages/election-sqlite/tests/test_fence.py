@@ -93,8 +93,10 @@ async def test_outside_a_transaction_it_is_refused(fleet: Fleet) -> None:
 
 
 async def test_other_file_is_refused(fleet: Fleet, tmp_path: Path) -> None:
-    """A transaction on another file, or on none, would be fenced by nothing."""
-    for name in (str(tmp_path / "other.db"), ":memory:"):
+    """A transaction on another file, another store's or on none would be fenced by nothing."""
+    async with SqliteStore.open(tmp_path / "store.db"):
+        pass
+    for name in (str(tmp_path / "other.db"), str(tmp_path / "store.db"), ":memory:"):
         async with aiosqlite.connect(name, isolation_level=None) as connection:
             await connection.execute("BEGIN IMMEDIATE")
             with pytest.raises(Invalid, match="the store to"):

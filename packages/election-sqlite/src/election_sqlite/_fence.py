@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sqlite3
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import aiosqlite
 
@@ -15,10 +17,12 @@ from election_sqlite._rows import GROUP, RUNNER, SESSION, columns, group_of, run
 
 __all__ = ["check_fence"]
 
+_FILE = "SELECT file FROM pragma_database_list WHERE name = 'main'"
 _FENCE = f"""
-SELECT {columns(GROUP, "g")}, {columns(RUNNER, "r")}, {columns(SESSION, "r")}
-FROM main.election_group AS g LEFT JOIN main.election_runner AS r ON r.id = g.term_runner_id
-WHERE g.id = ?
+SELECT d.file, {columns(GROUP, "g")}, {columns(RUNNER, "r")}, {columns(SESSION, "r")}
+FROM pragma_database_list AS d LEFT JOIN main.election_group AS g ON g.id = ?
+LEFT JOIN main.election_runner AS r ON r.id = g.term_runner_id
+WHERE d.name = 'main'
 """
 
 
@@ -36,23 +40,33 @@ async def check_fence(
             "fence: the connection is in no transaction; execute BEGIN IMMEDIATE first, and write"
             " and commit in the same transaction"
         )
-    async with connection.cursor() as cursor:
-        # Whatever form of rows the caller chose for its connection, this cursor gives tuples.
-        cursor.row_factory = None
-        await cursor.execute("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        found = await cursor.fetchone()
-        file = "" if found is None else found[0]
-        if not (file and Path(file).samefile(path)):  # noqa: ASYNC240 - a stat of an open file
-            raise Invalid(f"fence: the connection is to {file or 'no file'}, the store to {path}")
-        await cursor.execute(_FENCE, (group_id,))
-        row = await cursor.fetchone()
-    if row is None:
+    try:
+        file, *values = await _row(connection, _FENCE, group_id)
+    except sqlite3.OperationalError:
+        file, *values = await _row(connection, _FILE)
+        if _is(file, path):
+            raise
+    if not _is(file, path):
+        raise Invalid(f"fence: the connection is to {file or 'no file'}, the store to {path}")
+    if values[0] is None:
         raise NotFound(f"no group {group_id!r}")
-    values = tuple(row)
     holder = values[len(GROUP) :]
     return fence_term(
-        group_of(values[: len(GROUP)]),
-        None if holder[0] is None else runner_of(holder),
+        group_of(tuple(values[: len(GROUP)])),
+        None if holder[0] is None else runner_of(tuple(holder)),
         epoch,
         now(),
     )
+
+
+async def _row(connection: aiosqlite.Connection, statement: str, *values: str) -> Sequence[Any]:
+    """The one row of a query."""
+    cursor = await connection.execute(statement, values)
+    # Whatever form of rows the caller chose for its connection, this cursor gives tuples.
+    cursor.row_factory = None
+    (row,) = await cursor.fetchall()
+    return tuple(row)
+
+
+def _is(file: str, path: Path) -> bool:
+    return bool(file) and Path(file).samefile(path)

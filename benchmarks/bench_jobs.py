@@ -38,8 +38,8 @@ class Case:
     async def row(self, queues: Mapping[str, Queue], rounds: int) -> tuple[str, ...]:
         """Measure it."""
         sides = [queues[self.ours], queues[self.beside]]
-        for side in sides:
-            await side.refill(self.jobs * (rounds + 1))
+        for side in sides:  # which may have one table between them
+            await side.refill(2 * self.jobs * (rounds + 1))
         asked = {"jobs": self.jobs, "workers": self.workers, "batch": self.batch}
         ours, theirs = await turns(rounds, *(partial(side.rate, **asked) for side in sides))
         found, spread = ratio(ours, theirs)
@@ -50,13 +50,23 @@ class Case:
         )
 
 
+_FENCED = [
+    *(Case(1, workers, "own", 150, "0.9", "own with the fence") for workers in (1, 10)),
+    *(Case(50, workers, "own", 2000, "0.9", "own with the fence") for workers in (1, 10)),
+]
 POSTGRES = [
+    *_FENCED,
     *(Case(1, workers, "bare", 150, "0.9") for workers in (1, 10)),
     *(Case(50, workers, "bare", 2000, "0.9") for workers in (1, 10)),
     *(Case(batch, 1, "PgQueuer", 2000, "1", "handled") for batch in (10, 100)),
     *(Case(batch, 1, "PgQueuer's statements", 2000) for batch in (10, 100)),
 ]
-SQLITE = [Case(1, 1, "bare", 200, "0.9"), Case(50, 1, "bare", 1000, "0.9")]
+SQLITE = [
+    Case(1, 1, "own", 200, "0.9", "own with the fence"),
+    Case(50, 1, "own", 1000, "0.9", "own with the fence"),
+    Case(1, 1, "bare", 200, "0.9"),
+    Case(50, 1, "bare", 1000, "0.9"),
+]
 
 
 async def measured(

@@ -28,6 +28,7 @@ from typing_extensions import override
 
 from election_core import JobSpec
 from election_core.ports import JobStore
+from election_postgres import PostgresStore
 
 __all__ = ["postgres_queues"]
 
@@ -110,7 +111,13 @@ class _Bare(Queue):
     @override
     async def work(self, worker: int, most: int) -> int:
         connection = self._connections[worker]
-        rows = await connection.fetch(
+        rows = await self._claim(connection, most)
+        if rows:
+            await self._settle(connection, rows)
+        return len(rows)
+
+    async def _claim(self, connection: asyncpg.Connection, most: int) -> list[asyncpg.Record]:
+        return await connection.fetch(
             _BARE_CLAIM,
             self._leader.group_id,
             most,
@@ -120,15 +127,42 @@ class _Bare(Queue):
             secrets.token_hex(10),
             self._leader.session_id,
         )
+
+    async def _settle(self, connection: asyncpg.Connection, rows: list[asyncpg.Record]) -> None:
+        done = await connection.fetch(
+            _BARE_SETTLE,
+            [row["id"] for row in rows],
+            [row["claim_token"] for row in rows],
+            [json.dumps(None)] * len(rows),
+        )
+        assert len(done) == len(rows)
+
+
+class _Own(_Bare):
+    """The bare statements in transactions of a program's own, which begin with the fence or not."""
+
+    def __init__(
+        self, connections: list[asyncpg.Connection], leader: Member, store: PostgresStore | None
+    ) -> None:
+        super().__init__(connections, leader)
+        self._store = store
+
+    @override
+    async def work(self, worker: int, most: int) -> int:
+        connection = self._connections[worker]
+        async with connection.transaction():
+            await self._fence(connection)
+            rows = await self._claim(connection, most)
         if rows:
-            done = await connection.fetch(
-                _BARE_SETTLE,
-                [row["id"] for row in rows],
-                [row["claim_token"] for row in rows],
-                [json.dumps(None)] * len(rows),
-            )
-            assert len(done) == len(rows)
+            async with connection.transaction():
+                await self._fence(connection)
+                await self._settle(connection, rows)
         return len(rows)
+
+    async def _fence(self, connection: asyncpg.Connection) -> None:
+        if self._store is not None:
+            assert self._leader.epoch is not None
+            await self._store.fence(connection, self._leader.group_id, self._leader.epoch)
 
 
 class _Peer(Queue):
@@ -211,6 +245,8 @@ async def postgres_queues(server: Databases, workers: int) -> AsyncIterator[dict
             "calls": _Fenced(store, leader, bare[0], handled=False),
             "handled": _Fenced(store, leader, bare[0], handled=True),
             "bare": _Bare(bare, leader),
+            "own": _Own(bare, leader, None),
+            "own with the fence": _Own(bare, leader, store),
             "PgQueuer's statements": peers,
             "PgQueuer": _PeersWorker(peer),
         }

@@ -18,6 +18,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiosqlite
 from queues import PAYLOAD, FencedQueue, Queue
 from stores import Member, fill
 from typing_extensions import override
@@ -30,7 +31,7 @@ __all__ = ["sqlite_queues"]
 _SETTINGS = "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
 _SCHEMA = "SELECT sql FROM sqlite_schema WHERE tbl_name = 'election_job' AND sql NOT NULL"
 _COPY = """
-INSERT INTO election_job
+INSERT INTO {table}
 SELECT {columns} FROM (
     WITH RECURSIVE count (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM count WHERE n < ?)
     SELECT n FROM count
@@ -86,19 +87,74 @@ class _Bare(Queue):
 
     def _claim(self, most: int) -> list[Any]:
         self._connection.execute("BEGIN IMMEDIATE")
-        values = (_now(), self._leader.runner_id, self._leader.epoch, "claim")
-        wanted = (self._leader.session_id, self._leader.group_id, most)
-        rows = self._connection.execute(_CLAIM, (*values, *wanted)).fetchall()
+        rows = self._connection.execute(_CLAIM, _wanted(self._leader, most)).fetchall()
         self._connection.execute("COMMIT")
         return rows
 
     def _settle(self, rows: list[Any]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        at, result = _now(), json.dumps(None)
-        values = [(at, result, row["claim_token"], row["id"]) for row in rows]
-        done = self._connection.executemany(_SETTLE, values)
+        done = self._connection.executemany(_SETTLE, _done(rows))
         assert done.rowcount == len(rows)
         self._connection.execute("COMMIT")
+
+
+class _Own(Queue):
+    """The bare statements in transactions of a program's own, which begin with the fence or not.
+
+    By `aiosqlite`, on a table beside the store's.
+    """
+
+    def __init__(
+        self,
+        connection: aiosqlite.Connection,
+        leader: Member,
+        filler: sqlite3.Connection,
+        store: SqliteStore | None,
+    ) -> None:
+        self._connection = connection
+        self._leader = leader
+        self._filler = filler
+        self._store = store
+
+    @override
+    async def refill(self, jobs: int) -> None:
+        _refill(self._filler, jobs, "own_job")
+
+    @override
+    async def work(self, worker: int, most: int) -> int:
+        await self._begin()
+        rows = list(
+            await self._connection.execute_fetchall(_own(_CLAIM), _wanted(self._leader, most))
+        )
+        await self._connection.execute("COMMIT")
+        if rows:
+            await self._begin()
+            await self._connection.executemany(_own(_SETTLE), _done(rows))
+            await self._connection.execute("COMMIT")
+        return len(rows)
+
+    async def _begin(self) -> None:
+        await self._connection.execute("BEGIN IMMEDIATE")
+        if self._store is not None:
+            assert self._leader.epoch is not None
+            await self._store.fence(self._connection, self._leader.group_id, self._leader.epoch)
+
+
+def _own(statement: str) -> str:
+    """The statement on a program's own table."""
+    return statement.replace("election_job", "own_job")
+
+
+def _wanted(leader: Member, most: int) -> tuple[object, ...]:
+    """The values of a claim."""
+    by = (leader.runner_id, leader.epoch, "claim", leader.session_id)
+    return (_now(), *by, leader.group_id, most)
+
+
+def _done(rows: list[Any]) -> list[tuple[object, ...]]:
+    """The values of the settlements of claimed rows."""
+    at, result = _now(), json.dumps(None)
+    return [(at, result, row["claim_token"], row["id"]) for row in rows]
 
 
 def _now() -> int:
@@ -112,12 +168,12 @@ def _connected(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def _refill(connection: sqlite3.Connection, jobs: int) -> None:
+def _refill(connection: sqlite3.Connection, jobs: int, table: str = "election_job") -> None:
     columns = [row["name"] for row in connection.execute("PRAGMA table_info(election_job)")]
     made = {"seq": "n", "id": "'job-' || hex(randomblob(16))"}
     copied = ", ".join(made.get(column, column) for column in columns)
-    connection.execute("DELETE FROM election_job")
-    connection.execute(_COPY.format(columns=copied), (jobs,))
+    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two names
+    connection.execute(_COPY.format(table=table, columns=copied), (jobs,))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
 
@@ -131,11 +187,9 @@ async def sqlite_queues() -> AsyncIterator[dict[str, Queue]]:
             spec = JobSpec(kind="work", payload=PAYLOAD)
             await store.enqueue(leader.group_id, spec, job_id="pattern")
             filler, bare = _connected(path), _connected(Path(folder, "bare.db"))
-            schema = (
-                "SELECT sql FROM sqlite_schema WHERE tbl_name = 'election_job' AND sql NOT NULL"
-            )
-            for (statement,) in filler.execute(schema).fetchall():
+            for (statement,) in filler.execute(_SCHEMA).fetchall():
                 bare.execute(statement)
+                filler.execute(_own(statement))
             bare.execute("ATTACH ? AS store", (str(path),))
             for connection in (filler, bare):
                 source = "main" if connection is filler else "store"
@@ -143,6 +197,13 @@ async def sqlite_queues() -> AsyncIterator[dict[str, Queue]]:
                     f"CREATE TEMP TABLE pattern AS SELECT * FROM {source}.election_job"  # noqa: S608
                 )
             bare.execute("DETACH store")
-            yield {"calls": _Fenced(store, leader, filler), "bare": _Bare(bare, leader)}
+            async with store.connect() as own:
+                own.row_factory = sqlite3.Row
+                yield {
+                    "calls": _Fenced(store, leader, filler),
+                    "bare": _Bare(bare, leader),
+                    "own": _Own(own, leader, filler, None),
+                    "own with the fence": _Own(own, leader, filler, store),
+                }
             filler.close()
             bare.close()

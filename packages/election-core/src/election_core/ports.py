@@ -335,7 +335,8 @@ class JobStore(Protocol):
         priority first, then in order of enqueueing.
 
         In the order of the HTTP contract: the session; a `claim_id` that it has used is answered
-        again, with the jobs and tokens of then; then [`check_claim`][election_core.check_claim].
+        again, with the jobs and tokens of then (one that was pruned since may be left out); then
+        [`check_claim`][election_core.check_claim].
 
         Args:
             runner_id: Who claims.

@@ -8,7 +8,6 @@ with the path of the field and what to write instead.
 
 from __future__ import annotations
 
-import re
 import sys
 import types
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ import attrs
 
 from election_core._elect import Decision
 from election_core._errors import Invalid
+from election_core._names import UNFIT
 from election_core._state import PolicySpec
 from election_core._views import DecisionInfo
 
@@ -31,7 +31,6 @@ MAX_INTEGER = 2**53 - 1
 _LONGEST = timedelta(days=36525)
 _DAY = 86400.0
 _DAYS = {"retention"}
-_UNFIT = re.compile("[\x00\ud800-\udfff]")
 T = TypeVar("T")
 _JSON_SCALARS = frozenset({str, int, float, bool, type(None)})
 
@@ -176,7 +175,7 @@ def _decoder(hint: object) -> _Decoder:
 def _str(value: object, lenient: bool, path: str) -> object:
     if not isinstance(value, str):
         raise _wrong(path, "a string is wanted")
-    if _UNFIT.search(value):
+    if UNFIT.search(value):
         raise _wrong(path, "no NUL and no lone surrogate may be in it")
     return value
 

@@ -8,7 +8,7 @@ from functools import partial
 import anyio
 import pytest
 
-from election_core import Unavailable
+from election_core import Invalid, Unavailable
 from election_core.engine import Engine
 from election_core.engine._beats import Beats
 from election_core.engine._observer import Unobserved
@@ -47,6 +47,21 @@ async def test_a_flush_has_each_runner_once() -> None:
 
         assert sum(map(len, fleet.store.batches)) == 10
         assert all(len(set(batch)) == len(batch) for batch in fleet.store.batches)
+
+
+@pytest.mark.parametrize(
+    ("runner_id", "session_id", "seq"),
+    [("r\ud800", "s", None), ("r", "s\0", None), ("r", "s", 2**53), ("r", "s", -(2**53))],
+)
+async def test_what_no_store_can_take_spoils_no_batch(
+    runner_id: str, session_id: str, seq: int | None
+) -> None:
+    """A renewal by which a store would refuse all that are written with it gets to none."""
+    async with a_fleet() as fleet:
+        fleet.store.batches.clear()
+        with pytest.raises(Invalid):
+            await fleet.engine.beat(runner_id, session_id, seq=seq)
+        assert fleet.store.batches == []
 
 
 async def test_a_flush_has_a_largest_size() -> None:

@@ -369,3 +369,18 @@ async def test_a_store_without_jobs_says_so() -> None:
 
     with pytest.raises(Invalid, match="keeps no jobs"):
         await engine.enqueue(GROUP, WORK)
+
+
+@pytest.mark.parametrize(
+    ("job_id", "token", "error"),
+    [("j\ud800", "t", None), ("j", "t\0", None), ("j", "t", "No such file: \udcff")],
+)
+async def test_a_settlement_that_no_store_can_take_spoils_no_other(
+    job_id: str, token: str, error: str | None
+) -> None:
+    """What a store would refuse along with all that is settled with it does not get there."""
+    async with a_fleet() as fleet:
+        with pytest.raises(Invalid):
+            await fleet.engine.settle(
+                job_id, token, Settlement(outcome=JobOutcome.FAILED, error=error)
+            )

@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
+from election_core._codec import MAX_INTEGER
+from election_core._errors import Invalid
+from election_core._names import legible
 from election_core._state import Mark
 from election_core._views import Pulse
 from election_core.engine._batches import Batches, Queue
@@ -48,8 +51,13 @@ class Beats:
         """Renew one session, along with whoever else is waiting.
 
         Raises:
+            Invalid: No store could take it, nor what is written together with it.
             Unavailable: The store does not answer, or the engine does not run.
         """
+        legible(beat.runner_id, "runner_id")
+        legible(beat.session_id, "session_id")
+        if beat.seq is not None and abs(beat.seq) > MAX_INTEGER:
+            raise Invalid(f"seq: an integer of at most {MAX_INTEGER} is wanted", field="seq")
         return await self._batches.ask(self._beats, beat)
 
     async def mark(self, tick: timedelta) -> Mark:

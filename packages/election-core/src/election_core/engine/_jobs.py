@@ -9,7 +9,7 @@ import anyio
 
 from election_core._errors import ElectionError, Invalid
 from election_core._jobs import Claimed, Job, JobOutcome, JobSpec, JobState, Settlement
-from election_core._names import named
+from election_core._names import legible, named
 from election_core._views import Page, Pulse
 from election_core.engine._base import EngineBase, new_id
 from election_core.ports import Enqueued, Settle
@@ -111,8 +111,12 @@ class JobCalls(EngineBase):
             NotFound: There is no such job.
             StaleClaim: The claim is over; nothing changed.
             LeaseExpired: Its lease is over; renew, then try again.
-            Invalid, PayloadTooLarge: The result cannot be kept.
+            Invalid, PayloadTooLarge: The result or the error cannot be kept.
         """
+        # One that the store cannot read would take those along that are settled with it.
+        legible(job_id, "job_id")
+        legible(token, "claim_token")
+        legible(settlement.error or "", "error")
         settle = Settle(job_id=job_id, token=token, settlement=settlement)
         job = await self._settles.ask(self._settling, settle)
         if isinstance(job, ElectionError):

@@ -96,6 +96,7 @@ class SessionCalls(EngineBase):
             wait: How long the answer may be held, at most the heartbeat.
 
         Raises:
+            Invalid: An id holds what no text may, or `seq` is beyond 2^53.
             NotFound: There is no such runner.
             SessionSuperseded, SessionEnded: The session is over.
             Unavailable: The store does not answer.

@@ -141,6 +141,8 @@ class Connections:
         )
 
         async def set_up(connection: asyncpg.Connection) -> None:
+            if pooled:  # where the driver may not ask for what it has to know of a type
+                return
             await connection.set_type_codec(
                 "timestamptz",
                 schema="pg_catalog",
@@ -148,8 +150,7 @@ class Connections:
                 decoder=received,
                 format="tuple",
             )
-            if not pooled:
-                await connection.execute(settings)
+            await connection.execute(settings)
 
         making = partial(
             asyncpg.create_pool,

@@ -50,6 +50,18 @@ BEGIN
     RETURN NEXT;
 END $$;
 
+-- Whether a session may act now: under an epoch while it holds that and the term's lease lasts, without
+-- one while its own does. The rest are columns of its runner.
+CREATE FUNCTION election.live(
+    p_epoch bigint, p_held_epoch bigint, p_term_expires_at timestamptz,
+    p_lease_expires_at timestamptz, p_at timestamptz
+) RETURNS boolean LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE
+        WHEN p_epoch IS NULL THEN p_lease_expires_at > p_at
+        ELSE p_held_epoch = p_epoch AND p_term_expires_at > p_at
+    END
+$$;
+
 -- Claims jobs. `verdict` is claimed (one row for each job), none (one row), known (this claim_id was
 -- answered before) or refused.
 CREATE FUNCTION election.claim(
@@ -81,10 +93,9 @@ BEGIN
     -- all that a claim depends on.
     v_at := election.writing(p_floor);
     at := v_at;
-    SELECT CASE
-        WHEN p_epoch IS NULL THEN r.lease_expires_at > v_at
-        ELSE r.held_epoch = p_epoch AND r.step_down_at IS NULL AND r.term_expires_at > v_at
-    END INTO v_allowed
+    SELECT election.live(p_epoch, r.held_epoch, r.term_expires_at, r.lease_expires_at, v_at)
+        AND (p_epoch IS NULL OR r.step_down_at IS NULL)
+    INTO v_allowed
     FROM election.runner AS r WHERE r.id = p_runner_id AND r.session_id = p_session_id;
     v_current := FOUND;
 
@@ -226,10 +237,7 @@ BEGIN
     WHERE a.outcome = 'succeeded' AND j.ctid = a.row AND j.claim_token = a.token
         AND coalesce(j.state, '') = 'running'
         AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
-        AND CASE
-            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
-            ELSE r.held_epoch = j.claim_epoch AND r.term_expires_at > v_at
-        END
+        AND election.live(j.claim_epoch, r.held_epoch, r.term_expires_at, r.lease_expires_at, v_at)
     RETURNING
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
         j.max_attempts, j.created_at, j.state, j.attempts,
@@ -272,10 +280,7 @@ BEGIN
     WHERE a.outcome <> 'succeeded' AND j.ctid = a.row AND j.claim_token = a.token
         AND coalesce(j.state, '') = 'running'
         AND r.id = j.claim_runner_id AND r.session_id = j.claim_session_id
-        AND CASE
-            WHEN j.claim_epoch IS NULL THEN r.lease_expires_at > v_at
-            ELSE r.held_epoch = j.claim_epoch AND r.term_expires_at > v_at
-        END
+        AND election.live(j.claim_epoch, r.held_epoch, r.term_expires_at, r.lease_expires_at, v_at)
     RETURNING
         j.seq, j.id, j.group_id, j.runner_id, j.kind, j.payload, j.priority,
         j.max_attempts, j.created_at, j.state, j.attempts,

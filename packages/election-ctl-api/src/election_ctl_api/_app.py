@@ -75,10 +75,10 @@ def create_app(
         gate=Gate(store, news=lambda: engine.token_news, remembered=tokens_remembered),
         metrics=metrics or Metrics(),
     )
-    sent = _Sent(services.metrics)
-    refusals = _Refusals(services.metrics)
+    sent, refusals = _Sent(services.metrics), _Refusals(services.metrics)
+    answers = _Answers(services, refusals)
     routes = Litestar(
-        _handlers(services, refusals),
+        _handlers(answers),
         before_send=[sent],
         debug=False,
         exception_handlers={Exception: refusals.response, HTTPException: refusals.response},
@@ -99,7 +99,7 @@ def create_app(
             await sent(message, scope)
             await send(message)
 
-        answer = await _answered(beat, cast("HTTPScope", scope), receive, services, refusals)
+        answer = await answers(beat, cast("HTTPScope", scope), receive)
         await answer(scope, receive, marking)
 
     return application
@@ -119,7 +119,7 @@ def _beating(scope: Scope) -> str | None:
     return None if not runner_id or "/" in runner_id else runner_id
 
 
-def _handlers(services: Services, refusals: _Refusals) -> list[ControllerRouterHandler]:
+def _handlers(answers: _Answers) -> list[ControllerRouterHandler]:
     """A handler for each route; the first of each path answers `OPTIONS` too.
 
     Litestar's own answer to `OPTIONS` knows only some of a path's methods.
@@ -134,7 +134,7 @@ def _handlers(services: Services, refusals: _Refusals) -> list[ControllerRouterH
         if allowed is not None:
             allow = ", ".join([*allowed, "OPTIONS"])
             options = Reply(b"", status=204, headers=[(b"allow", allow.encode())])
-        found.append(_bind(operation, services, refusals, options))
+        found.append(_bind(operation, answers, options))
     return found
 
 
@@ -144,15 +144,13 @@ def _methods(operation: Operation) -> list[HttpMethod]:
     return [method, HttpMethod.HEAD] if method is HttpMethod.GET else [method]
 
 
-def _bind(
-    operation: Operation, services: Services, refusals: _Refusals, options: Reply | None
-) -> HTTPRouteHandler:
-    """A route's handler for these services."""
+def _bind(operation: Operation, answers: _Answers, options: Reply | None) -> HTTPRouteHandler:
+    """A route's handler."""
 
     async def handle(request: HttpRequest) -> ASGIApp:
         if options is not None and request.method == "OPTIONS":
             return options
-        return await _answered(operation, request.scope, request.receive, services, refusals)
+        return await answers(operation, request.scope, request.receive)
 
     handle.__name__ = handle.__qualname__ = operation.name
     path = re.sub(r"{(\w+)}", r"{\1:str}", operation.path)
@@ -162,18 +160,18 @@ def _bind(
     return HTTPRouteHandler(path, http_method=methods, name=operation.name, status_code=200)(handle)
 
 
-async def _answered(
-    operation: Operation,
-    scope: HTTPScope,
-    receive: Receive,
-    services: Services,
-    refusals: _Refusals,
-) -> ASGIApp:
+class _Answers:
     """What a route answers, be it why not."""
-    try:
-        return await operation.run(scope, receive, services)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a problem
-        return refusals(scope, error)
+
+    def __init__(self, services: Services, refusals: _Refusals) -> None:
+        self._services = services
+        self._refusals = refusals
+
+    async def __call__(self, operation: Operation, scope: HTTPScope, receive: Receive) -> ASGIApp:
+        try:
+            return await operation.run(scope, receive, self._services)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as a problem
+            return self._refusals(scope, error)
 
 
 class _Sent:

@@ -13,8 +13,6 @@ from election_sdk import Client, Runner, Term
 from election_sdk._clock import trust_clock
 from sdk_plane import DEADLINE, Plane, Proxy, until, until_role, until_told
 
-LEASE = timedelta(seconds=2)
-
 
 async def first_term(runner: Runner) -> Term:
     """The next term of a runner."""
@@ -65,8 +63,8 @@ async def test_a_block_has_stopped_before_the_lease_ends(plane: Plane, proxy: Pr
     In time: while the store still holds the lease, so that nobody else can lead.
     """
     async with (
-        plane.group(lease_seconds=LEASE.total_seconds()) as (group, client),
-        plane.runner(group, url=proxy.url) as runner,
+        plane.group(lease_seconds=6) as (group, client),
+        plane.runner(group, url=proxy.url, clean_up=timedelta(seconds=3)) as runner,
     ):
         stopped: list[datetime] = []
         async with await first_term(runner) as term:

@@ -22,11 +22,14 @@ from election_core import (
     Leave,
     Live,
     LoseRunner,
+    Mark,
     NewTaint,
     NotEligible,
     NotFound,
     OldestActive,
     OpenSession,
+    Outage,
+    Outcome,
     OwnedByOther,
     PinLeader,
     RegisterRunner,
@@ -565,6 +568,16 @@ def test_losing_a_runner_is_foretold_only() -> None:
     decision = what_if(snapshot, [LoseRunner(runner_id="a")], OldestActive())
 
     assert decision.leader_runner_id == "b"
+
+
+def test_losing_a_leader_is_foretold_without_grace() -> None:
+    """What-if a leader is lost soon after an outage: who follows it, not that it is spared."""
+    mark = Mark(at=at(0), outages=(Outage(began=at(-9), ended=at(-1)),))
+    snapshot = a_snapshot(a_runner("a"), a_runner("b"), leader="a", mark=mark)
+
+    decision = what_if(snapshot, [LoseRunner(runner_id="a")], OldestActive())
+
+    assert (decision.outcome, decision.leader_runner_id) == (Outcome.ELECT, "b")
 
 
 def test_losing_who_has_no_session_changes_nothing() -> None:

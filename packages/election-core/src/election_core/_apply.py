@@ -34,7 +34,7 @@ from election_core._errors import ConflictError, NotEligible, OwnedByOther
 from election_core._events import EventKind
 from election_core._names import named
 from election_core._policy import Policy
-from election_core._state import EPOCH_JUMP, Drain, Kind, Pin, Runner, Session
+from election_core._state import EPOCH_JUMP, Drain, Kind, Mark, Pin, Runner, Session
 from election_core._states import Ended, SessionState, session_state, term_live
 from election_core._taints import Taint, excluding
 
@@ -360,6 +360,9 @@ def _lose(draft: Draft, command: LoseRunner) -> None:
             ),
         )
     )
+    if session.held_epoch is not None:
+        # What is asked is who follows, not whether an outage would put that off.
+        draft.mark = Mark(at=draft.at, tick=draft.mark.tick)
 
 
 def _reincarnate(draft: Draft, command: Reincarnate) -> None:

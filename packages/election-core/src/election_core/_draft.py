@@ -10,7 +10,7 @@ from attrs import evolve
 from election_core._changes import Changes, EndedSession, EndedTerm, Live, TermLease
 from election_core._errors import NotFound, SessionEnded
 from election_core._events import Event, EventKind
-from election_core._state import Group, Kind, Runner, Session, Snapshot, Term
+from election_core._state import Group, Kind, Mark, Runner, Session, Snapshot, Term
 from election_core._states import Ended
 
 __all__ = ["Draft"]
@@ -24,6 +24,7 @@ class Draft:
         self.at: datetime = before.at
         self.actor = actor
         self.group: Group = before.group
+        self.mark: Mark = before.mark
         self.released: str | None = None
         self.runners: dict[str, Runner] = {runner.id: runner for runner in before.runners}
         self.deleted: list[str] = []
@@ -39,6 +40,7 @@ class Draft:
             self.before,
             group=self.group,
             runners=tuple(self.runners.values()),
+            mark=self.mark,
             released=self.released,
         )
 

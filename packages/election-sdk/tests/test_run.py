@@ -281,7 +281,7 @@ async def test_a_late_settlement_is_refused_and_told(plane: Plane, proxy: Proxy)
     def on_refused(job: Job, error: ElectionError) -> None:
         refused.append((job.id, error.code))
 
-    async with plane.group(lease_seconds=1) as (group, client):
+    async with plane.group(lease_seconds=2) as (group, client):
         runner = plane.runner(group, url=proxy.url, on_refused=on_refused)
         async with running(runner, handler=handler):
             job = await client.enqueue(group, "work")
@@ -299,7 +299,7 @@ async def test_a_late_settlement_is_refused_and_told(plane: Plane, proxy: Proxy)
 async def test_a_handler_has_stopped_before_another_leads(plane: Plane, proxy: Proxy) -> None:
     """When the control plane falls silent, handlers are cancelled while nobody else can lead."""
     gate = Gate()
-    async with plane.group(lease_seconds=2) as (group, client):
+    async with plane.group(lease_seconds=6) as (group, client):
         cut_off = plane.runner(group, "a", url=proxy.url)
         async with running(cut_off, handler=gate):
             job = await client.enqueue(group, "work")
@@ -317,7 +317,7 @@ async def test_a_handler_has_stopped_before_another_leads(plane: Plane, proxy: P
 async def test_a_superseded_runner_stops(plane: Plane) -> None:
     """Another process of the same identity takes over; this one cancels its work and says so."""
     gate = Gate()
-    async with plane.group(lease_seconds=1) as (group, client):
+    async with plane.group(lease_seconds=6, heartbeat_seconds=0.3) as (group, client):
         runner = plane.runner(group)
         with anyio.fail_after(DEADLINE):
             async with anyio.create_task_group() as tasks:
@@ -441,14 +441,14 @@ async def test_bulk_traffic_does_not_starve_renewals(plane: Plane, proxy: Proxy)
     gate = Gate()
     gate.opened.set()
     proxy.hold_answers(lambda line: "/jobs/" in line and line.endswith("/settle"))
-    async with plane.group(lease_seconds=1) as (group, client):
+    async with plane.group(lease_seconds=3, heartbeat_seconds=0.3) as (group, client):
         runner = plane.runner(group, url=proxy.url)
         async with running(runner, handler=gate, concurrency=20):
             jobs = [await client.enqueue(group, "work") for _ in range(20)]
             await until(lambda: sum(line.endswith("/settle") for line in proxy.seen) >= 20)
             beats = sum(line.endswith("/heart-beats") for line in proxy.seen)
             await until(
-                lambda: sum(line.endswith("/heart-beats") for line in proxy.seen) > beats + 8
+                lambda: sum(line.endswith("/heart-beats") for line in proxy.seen) > beats + 12
             )
             assert (await client.leader(group)).epoch == 1
             proxy.let_go()

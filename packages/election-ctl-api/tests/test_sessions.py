@@ -225,9 +225,10 @@ async def test_an_unknown_session_has_ended(world: World) -> None:
     assert problem["code"] == "session-ended"
 
 
+@pytest.mark.parametrize("call", ["heart-beats", "release", "jobs/claim"])
 @pytest.mark.parametrize("token", ["own", "wrong", "operator"])
-async def test_a_heartbeat_is_answered_the_same_however_it_is_found(
-    world: World, token: str
+async def test_a_call_is_answered_the_same_however_it_is_found(
+    world: World, token: str, call: str
 ) -> None:
     """The usual address, one with a stray slash and one below a mount tell the same."""
     await world.group()
@@ -239,8 +240,13 @@ async def test_a_heartbeat_is_answered_the_same_however_it_is_found(
         base_url="http://test",
         headers={"Authorization": f"Bearer {secret}"},
     )
-    path = f"/v1/runners/{member.id}/heart-beats"
-    body = {"session_id": member.session_id if token != "operator" else "session-x"}
+    path = f"/v1/runners/{member.id}/{call}"
+    body: dict[str, object] = {
+        "heart-beats": {},
+        "release": {"epoch": 99},
+        "jobs/claim": {"claim_id": "c", "limit": 1},
+    }[call]
+    body["session_id"] = member.session_id if token != "operator" else "session-x"
 
     usual = await world.call("POST", path, body, token=secret)
     stray = await world.call("POST", f"{path}/", body, token=secret)
@@ -254,6 +260,6 @@ async def test_a_heartbeat_is_answered_the_same_however_it_is_found(
     told = [{**answer.json(), "store_time": "", "lease_remaining_seconds": 0} for answer in answers]
     assert told[0] == told[1] == told[2]
     counted = (await world.call("GET", "/metrics")).text
-    route = 'method="POST",route="/v1/runners/{runner_id}/heart-beats"'
+    route = f'method="POST",route="/v1/runners/{{runner_id}}/{call}"'
     status = usual.status_code
     assert f'election_http_requests_total{{{route},status="{status}"}} 3.0' in counted

@@ -1,7 +1,7 @@
 """The application: every route behind one gate, one reader and one writer.
 
-Litestar finds the route. Nearly all that a fleet sends is heartbeats, which are many and each of a
-path of its own; they are found here, for finding them there took as long as answering them.
+Litestar finds the route. Nearly all that a fleet sends is about one runner or one job, and so each
+of a path of its own; these are found here, for finding them there took as long as answering them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ from election_ctl_api._metrics import Metrics
 from election_ctl_api._operations import Operation, Services
 from election_ctl_api._reading import header
 from election_ctl_api._routes import OPERATIONS
-from election_ctl_api._sessions import beat
 from election_ctl_api._store import ControlStore
 
 if TYPE_CHECKING:
@@ -88,35 +87,53 @@ def create_app(
     )
 
     async def application(scope: Scope, receive: Receive, send: Send) -> None:
-        runner_id = _beating(scope)
-        if runner_id is None:
+        found = _about_one(scope)
+        if found is None:
             await routes(scope, receive, send)
             return
-        facts: dict[str, object] = {"path_params": {"runner_id": runner_id}, _ROUTE: beat.path}
+        operation, path_params = found
+        facts: dict[str, object] = {"path_params": path_params, _ROUTE: operation.path}
         cast("dict[str, object]", scope).update(facts)
 
         async def marking(message: Message) -> None:
             await sent(message, scope)
             await send(message)
 
-        answer = await answers(beat, cast("HTTPScope", scope), receive)
+        answer = await answers(operation, cast("HTTPScope", scope), receive)
         await answer(scope, receive, marking)
 
     return application
 
 
-_BEFORE, _AFTER = beat.path.split("{runner_id}")
+def _around_id(path: str) -> tuple[str, str, str]:
+    """What stands before a path's id, the id, and what stands behind it."""
+    parts = path.split("/", 4)
+    return ("", "", "") if len(parts) < 5 else ("/".join(parts[:3]), parts[3], parts[4])
 
 
-def _beating(scope: Scope) -> str | None:
-    """The runner of a heartbeat that was sent as it is documented; `None` for all else."""
-    if scope["type"] != ScopeType.HTTP or scope["method"] != beat.method or scope.get("root_path"):
+def _routes_about_one() -> Mapping[tuple[str, str], tuple[Operation, str]]:
+    """The routes to do something with one runner, job or group, and what they call its id."""
+    found = {}
+    for operation in OPERATIONS:
+        if operation.method == "POST" and len(operation.path_parameters) == 1:
+            before, _, behind = _around_id(operation.path)
+            found[before, behind] = operation, operation.path_parameters[0]
+    return found
+
+
+_ABOUT_ONE = _routes_about_one()
+
+
+def _about_one(scope: Scope) -> tuple[Operation, dict[str, str]] | None:
+    """The route of such a call and its parameter, if it was sent as it is documented."""
+    if scope["type"] != ScopeType.HTTP or scope["method"] != "POST" or scope.get("root_path"):
         return None
-    path = scope["path"]
-    if not (path.startswith(_BEFORE) and path.endswith(_AFTER)):
+    before, id_, behind = _around_id(scope["path"])
+    found = _ABOUT_ONE.get((before, behind)) if id_ else None
+    if found is None:
         return None
-    runner_id = path[len(_BEFORE) : -len(_AFTER)]
-    return None if not runner_id or "/" in runner_id else runner_id
+    operation, name = found
+    return operation, {name: id_}
 
 
 def _handlers(answers: _Answers) -> list[ControllerRouterHandler]:

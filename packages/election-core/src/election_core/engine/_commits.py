@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import random
 import secrets
-from collections.abc import Awaitable, Callable
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
 
 import anyio
 
@@ -15,6 +15,7 @@ from election_core._errors import Conflict, NotFound, OutcomeUnknown, Unavailabl
 from election_core._plan import Plan, plan
 from election_core._policy import Policies
 from election_core._state import Snapshot
+from election_core._views import Pulse, pulse_of
 from election_core.engine._news import News
 from election_core.engine._observer import Observer
 from election_core.ports import Committed, Store, Topic
@@ -84,24 +85,35 @@ class Commits:
             if not (record or planned.changed):
                 return planned
             try:
-                await self.commit(planned.changes, expected_revision=snapshot.revision)
+                await self.commit(
+                    planned.changes, expected_revision=snapshot.revision, after=planned.after
+                )
             except Conflict:
                 await pauses.next()
             else:
                 return planned
 
-    async def commit(self, changes: Changes, *, expected_revision: int) -> Committed:
+    async def commit(
+        self, changes: Changes, *, expected_revision: int, after: Snapshot | None = None
+    ) -> Committed:
         """Commit and tell whoever waits; once begun it is not cut short.
+
+        Args:
+            changes: What to write.
+            expected_revision: The revision that they were planned from.
+            after: The group once they are committed; who waits is told from it.
 
         Raises:
             Conflict: Compare-and-set lost.
             OutcomeUnknown: The answer was lost, again and again.
         """
         with anyio.CancelScope(shield=True):
-            return await self._commit(changes, expected_revision)
+            return await self._commit(changes, expected_revision, after)
         raise AssertionError("a shield swallows nothing")
 
-    async def _commit(self, changes: Changes, expected_revision: int) -> Committed:
+    async def _commit(
+        self, changes: Changes, expected_revision: int, after: Snapshot | None
+    ) -> Committed:
         commit_id = secrets.token_hex(12)
         pauses = _Pauses()
         lost: OutcomeUnknown | None = None
@@ -118,21 +130,40 @@ class Commits:
                 if lost is None:
                     raise
             else:
-                self._wake(changes)
+                self._wake(changes, {} if after is None else _pulses(changes, after, committed.at))
                 if changes.events:
                     self._observer.committed(changes.events)
                 return committed
             await pauses.next(lost)
 
-    def _wake(self, changes: Changes) -> None:
+    def _wake(self, changes: Changes, pulses: Mapping[str, Pulse] | None = None) -> None:
         group_id = changes.group.id
-        topics: list[Topic] = [("runner", runner_id) for runner_id in changes.roused]
-        topics += [("runner", ended.runner_id) for ended in changes.ended_sessions]
+        # Who leads now first: until it knows, nobody acts.
+        runners = [*changes.granted, *changes.roused]
+        runners += [ended.runner_id for ended in changes.ended_sessions]
+        topics: list[Topic] = [("runner", runner_id) for runner_id in dict.fromkeys(runners)]
         if changes.ended_terms or changes.ended_sessions:
             topics.append(("jobs", group_id))
         if changes.events:
             topics += [("events", group_id), ("events", "*")]
-        self._news.tell(topics)
+        self._news.tell(topics, pulses)
+
+
+def _pulses(changes: Changes, after: Snapshot, at: datetime) -> dict[str, Pulse]:
+    """The runners whose standing changed as a commit left them.
+
+    A renewal meanwhile may have left more of a lease than this tells. What jobs were cancelled is
+    not known here.
+    """
+    holder = after.incumbent
+    leader = None if holder is None else holder.session
+    ends = None if leader is None else leader.term_expires_at
+    runners = [after.runner(runner_id) for runner_id in changes.roused]
+    return {
+        runner.id: pulse_of(runner, runner.session, after.group, ends, at)
+        for runner in runners
+        if runner is not None and runner.session is not None
+    }
 
 
 class _Pauses:

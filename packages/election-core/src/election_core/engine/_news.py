@@ -8,13 +8,14 @@ listened to, whoever waits looks again at every tick.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
 import anyio
 
 from election_core._errors import CursorExpired, ElectionError
 from election_core._events import Event
+from election_core._views import Pulse
 from election_core.engine._wakeups import Wakeups
 from election_core.ports import SharedStore, Store, Topic
 
@@ -44,12 +45,16 @@ class News:
         self._wanted = anyio.Event()
         self._trouble = ""
 
-    def tell(self, topics: Iterable[Topic]) -> None:
-        """There may be news of these. Never waits."""
-        found = frozenset(topics)
-        self._wakeups.wake(found)
-        if self._shared is not None and found:
-            self._untold |= found
+    def tell(self, topics: Collection[Topic], pulses: Mapping[str, Pulse] | None = None) -> None:
+        """There may be news of these. Never waits.
+
+        Args:
+            topics: Each once, the most urgent first.
+            pulses: Runners as their news left them, for who waits here.
+        """
+        self._wakeups.wake(topics, pulses)
+        if self._shared is not None and topics:
+            self._untold.update(topics)
             self._wanted.set()
 
     async def run(self) -> None:

@@ -114,6 +114,10 @@ class SessionCalls(EngineBase):
                 left = timedelta(seconds=until - anyio.current_time())
                 if left <= timedelta() or not await news.wait(left):
                     break
+                told = news.told
+                if told is not None and _follows(told, pulse):
+                    pulse = told
+                    continue
                 fresh = await self.store.pulse(runner_id, session_id)
                 pulse = await self._current(fresh, runner_id, call)
             return standing_of(pulse, written=written)
@@ -160,3 +164,15 @@ class SessionCalls(EngineBase):
     async def _standing(self, runner_id: str, session_id: str, call: SessionCall) -> Standing:
         answer = await self.store.pulse(runner_id, session_id)
         return standing_of(await self._current(answer, runner_id, call))
+
+
+def _follows(told: Pulse, pulse: Pulse) -> bool:
+    """Whether what a commit told is all that changed of a standing since its pulse was read.
+
+    It does not know of cancelled jobs; each raises the standing version on its own.
+    """
+    return (
+        told.session_id == pulse.session_id
+        and told.standing_version == pulse.standing_version + 1
+        and not pulse.cancel
+    )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 
 import anyio
 
+from election_core._views import Pulse
 from election_core.ports import Topic
 
 __all__ = ["Listener", "Wakeups"]
@@ -18,9 +19,12 @@ class Listener:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
+        self.told: Pulse | None = None
+        """The news that ended the last wait, if that was all and is known."""
 
-    def wake(self) -> None:
-        """There is news."""
+    def wake(self, told: Pulse | None = None) -> None:
+        """There is news; `told` if this is what there is to know."""
+        self.told = None if self._event.is_set() else told
         self._event.set()
 
     async def wait(self, timeout: timedelta) -> bool:
@@ -61,13 +65,19 @@ class Wakeups:
                 if not found:
                     del self._listeners[topic]
 
-    def wake(self, topics: Iterable[Topic]) -> None:
-        """Wake whoever waits for one of these topics."""
-        for topic in topics:
-            if topic[0] == "tokens":
+    def wake(self, topics: Iterable[Topic], pulses: Mapping[str, Pulse] | None = None) -> None:
+        """Wake whoever waits for one of these topics.
+
+        Args:
+            topics: What there is news of; who waits for the first is woken first.
+            pulses: Runners by id as their news left them, where that is known.
+        """
+        for kind, name in topics:
+            if kind == "tokens":
                 self.token_news += 1
-            for listener in self._listeners.get(topic, ()):
-                listener.wake()
+            told = pulses.get(name) if pulses and kind == "runner" else None
+            for listener in self._listeners.get((kind, name), ()):
+                listener.wake(told)
 
     def wake_all(self) -> None:
         """Wake everybody: there may be news of anything."""

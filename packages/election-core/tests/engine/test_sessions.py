@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 
 from election_core import (
     Effect,
@@ -13,11 +15,15 @@ from election_core import (
     JobSpec,
     NewTaint,
     NotFound,
+    PinLeader,
+    Pulse,
     Role,
     SessionEnded,
     SessionSuperseded,
     Standing,
+    standing_of,
 )
+from election_core.engine import Engine
 from engine_fleet import GROUP, LEASE, a_fleet
 
 LONG = timedelta(minutes=1)
@@ -219,6 +225,113 @@ async def test_a_change_of_leader_wakes_the_heartbeat() -> None:
         assert anyio.current_time() == began + 2
         assert (standing.role, standing.epoch) == (Role.LEADER, 2)
         assert standing.lease_remaining == LEASE
+
+
+@pytest.mark.parametrize("change", ["release", "taint", "drain", "pin", "leave"])
+async def test_what_a_commit_tells_is_what_the_store_says(change: str) -> None:
+    """Who waits is told from the commit, without another look, what that look would tell."""
+    async with a_fleet() as fleet:
+        engine = fleet.engine
+        first, second = await fleet.join("first"), await fleet.join("second")
+        answers: dict[str, Standing] = {}
+
+        async def wait(who: Standing) -> None:
+            try:
+                answers[who.runner_id] = await engine.beat(
+                    who.runner_id, who.session_id, wait=timedelta(seconds=3)
+                )
+            except SessionEnded:
+                assert change == "leave"
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, first)
+            tasks.start_soon(wait, second)
+            await anyio.sleep(1)
+            match change:
+                case "release":
+                    await engine.release(first.runner_id, first.session_id, 1)
+                case "taint":
+                    await engine.taint(first.runner_id, NewTaint(key="k", effect=Effect.NO_LEAD))
+                case "drain":
+                    await engine.drain(first.runner_id, timeout=timedelta(seconds=30))
+                case "pin":
+                    await engine.pin(GROUP, PinLeader(runner_id=second.runner_id))
+                case _:
+                    await engine.leave(first.runner_id, first.session_id)
+            looks = fleet.store.calls["pulse"]
+        # Who left looks how its session ended.
+        assert fleet.store.calls["pulse"] == looks + (change == "leave")
+        assert answers
+        for runner_id, told in answers.items():
+            pulse = await fleet.store.pulse(runner_id, told.session_id)
+            assert isinstance(pulse, Pulse)
+            read = standing_of(pulse)
+            same: dict[str, Any] = {
+                "lease_remaining": told.lease_remaining,
+                "store_time": told.store_time,
+            }
+            if read.step_down_in is not None:
+                assert told.step_down_in is not None
+                same["step_down_in"] = told.step_down_in
+            assert told == evolve(read, **same)
+            assert told.lease_remaining == LEASE
+
+
+@pytest.mark.parametrize("cancelled", ["before", "while it waits"])
+async def test_what_a_commit_cannot_tell_is_looked_up(cancelled: str) -> None:
+    """A cancelled job of a standby is told along with its new role, whoever cancelled it."""
+    async with a_fleet() as fleet:
+        engine = fleet.engine
+        first, second = await fleet.join("first"), await fleet.join("second")
+        spec = JobSpec(kind="work", runner_id=second.runner_id)
+        job = (await engine.enqueue(GROUP, spec)).job
+        await engine.claim(second.runner_id, second.session_id, claim_id="c")
+        if cancelled == "before":
+            await engine.cancel(job.id)
+        answers: list[Standing] = []
+
+        async def wait() -> None:
+            pulse = await fleet.store.pulse(second.runner_id, second.session_id)
+            assert isinstance(pulse, Pulse)
+            answers.append(
+                await engine.beat(
+                    second.runner_id,
+                    second.session_id,
+                    seen=pulse.standing_version,
+                    wait=timedelta(seconds=3),
+                )
+            )
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(1)
+            if cancelled != "before":
+                await fleet.store.cancel(job.id)  # through another replica, whose news is late
+            await engine.release(first.runner_id, first.session_id, 1)
+
+        assert (answers[0].role, answers[0].cancel) == (Role.LEADER, (job.id,))
+
+
+async def test_what_a_commit_tells_of_another_session_is_looked_up() -> None:
+    """Superseded elsewhere, a process is not told the role of the session that took its place."""
+    async with a_fleet() as fleet:
+        first, old = await fleet.join("first"), await fleet.join("second", "old")
+        refused: list[type] = []
+
+        async def wait() -> None:
+            try:
+                await fleet.engine.beat(old.runner_id, old.session_id, wait=LONG)
+            except SessionSuperseded as error:
+                refused.append(type(error))
+
+        async with Engine(fleet.store) as elsewhere, anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(1)
+            new = await elsewhere.open_session(old.runner_id, session_key="new")
+            assert new.standing_version == old.standing_version
+            await fleet.engine.release(first.runner_id, first.session_id, 1)
+
+        assert refused == [SessionSuperseded]
 
 
 async def test_without_news_a_heartbeat_waits_for_one_interval() -> None:

@@ -20,11 +20,11 @@ class Listener:
     def __init__(self) -> None:
         self._event = anyio.Event()
         self.told: Pulse | None = None
-        """The news that ended the last wait, if that was all and is known."""
+        """The newest news, if it is known."""
 
     def wake(self, told: Pulse | None = None) -> None:
-        """There is news; `told` if this is what there is to know."""
-        self.told = None if self._event.is_set() else told
+        """There is news; `told` if it is known."""
+        self.told = told
         self._event.set()
 
     async def wait(self, timeout: timedelta) -> bool:

@@ -62,8 +62,10 @@ CREATE FUNCTION election.have_alone(p_group text) RETURNS void LANGUAGE sql VOLA
 AS 'SELECT pg_advisory_xact_lock(1164731252, hashtext(p_group))';
 
 -- The newest id of an event that was taken, whether its commit is done or not; 0 before the first.
-CREATE FUNCTION election.last_event_id() RETURNS bigint LANGUAGE sql VOLATILE
-AS 'SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM election.event_id';
+CREATE FUNCTION election.last_event_id() RETURNS bigint LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+    RETURN (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM election.event_id);
+END $$;
 
 -- Announces that ids of events behind the newest will be taken; to be called before taking them.
 CREATE FUNCTION election.begin_events() RETURNS void LANGUAGE sql VOLATILE AS $$
@@ -277,12 +279,38 @@ BEGIN
         DELETE FROM election.claim WHERE session_id IN (
             SELECT session_id FROM json_to_recordset(p_ended_sessions) AS e(session_id text)
         );
-        PERFORM election.lapse(v_id, v_at, e.session_id, NULL, e.how = 'left')
-        FROM json_to_recordset(p_ended_sessions) AS e(session_id text, how text);
     END IF;
-    IF json_array_length(p_ended_terms) > 0 THEN
-        PERFORM election.lapse(v_id, v_at, NULL, e.epoch, e.handed_back)
-        FROM json_to_recordset(p_ended_terms) AS e(epoch bigint, handed_back boolean);
+    IF json_array_length(p_ended_terms) + json_array_length(p_ended_sessions) > 0 THEN
+        -- Running jobs go back: those under an ended epoch, and those addressed to an ended session.
+        UPDATE election.job AS j SET
+            attempts = attempts - handed_back::integer,
+            state = CASE
+                WHEN cancel_requested THEN 'cancelled'
+                WHEN handed_back OR attempts < max_attempts THEN 'queued'
+                ELSE 'failed'
+            END,
+            available_at = CASE
+                WHEN NOT cancel_requested AND (handed_back OR attempts < max_attempts) THEN v_at
+                ELSE available_at
+            END,
+            finished_at = CASE
+                WHEN cancel_requested OR NOT (handed_back OR attempts < max_attempts) THEN v_at
+            END,
+            error = CASE
+                WHEN cancel_requested OR handed_back OR attempts < max_attempts THEN error
+                ELSE 'lost'
+            END
+        FROM (
+            SELECT NULL AS session_id, epoch, handed_back
+            FROM json_to_recordset(p_ended_terms) AS e(epoch bigint, handed_back boolean)
+            UNION ALL
+            SELECT session_id, NULL, how = 'left'
+            FROM json_to_recordset(p_ended_sessions) AS e(session_id text, how text)
+        ) AS ended
+        WHERE group_id = v_id AND state = 'running' AND (
+            claim_epoch = ended.epoch
+            OR (claim_session_id = ended.session_id AND claim_epoch IS NULL)
+        );
     END IF;
 
     IF v_new.deleted_at IS NOT NULL THEN
@@ -311,35 +339,6 @@ BEGIN
         RAISE EXCEPTION 'the elected runner is not live and ready any more'
             USING ERRCODE = 'EL409';
     END IF;
-END $$;
-
--- The running jobs of an ended session that are addressed, or those under an ended epoch, go back.
-CREATE FUNCTION election.lapse(
-    p_group text, p_at timestamptz, p_session_id text, p_epoch bigint, p_handed_back boolean
-) RETURNS void LANGUAGE plpgsql VOLATILE AS $$
-BEGIN
-    UPDATE election.job SET
-        attempts = attempts - p_handed_back::integer,
-        state = CASE
-            WHEN cancel_requested THEN 'cancelled'
-            WHEN p_handed_back OR attempts < max_attempts THEN 'queued'
-            ELSE 'failed'
-        END,
-        available_at = CASE
-            WHEN NOT cancel_requested AND (p_handed_back OR attempts < max_attempts) THEN p_at
-            ELSE available_at
-        END,
-        finished_at = CASE
-            WHEN cancel_requested OR NOT (p_handed_back OR attempts < max_attempts) THEN p_at
-        END,
-        error = CASE
-            WHEN cancel_requested OR p_handed_back OR attempts < max_attempts THEN error
-            ELSE 'lost'
-        END
-    WHERE group_id = p_group AND state = 'running' AND (
-        (p_session_id IS NOT NULL AND claim_session_id = p_session_id AND claim_epoch IS NULL)
-        OR claim_epoch = p_epoch
-    );
 END $$;
 
 -- Sessions with what their pulses tell.

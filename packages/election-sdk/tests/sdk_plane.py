@@ -146,7 +146,9 @@ class Proxy:
             await anyio.aclose_forcefully(client)
             return
         current = [""]
-        async with await anyio.connect_tcp(*self.target) as server, client:
+        with anyio.CancelScope(shield=True):  # or a connection that is just made may be lost
+            server = await anyio.connect_tcp(*self.target)
+        async with server, client:
             self._connections |= {client, server}
             try:
                 async with anyio.create_task_group() as tasks:

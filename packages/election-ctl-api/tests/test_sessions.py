@@ -241,12 +241,13 @@ async def test_a_call_is_answered_the_same_however_it_is_found(
         headers={"Authorization": f"Bearer {secret}"},
     )
     path = f"/v1/runners/{member.id}/{call}"
-    body: dict[str, object] = {
+    bodies: dict[str, dict[str, object]] = {
         "heart-beats": {},
         "release": {"epoch": 99},
         "jobs/claim": {"claim_id": "c", "limit": 1},
-    }[call]
-    body["session_id"] = member.session_id if token != "operator" else "session-x"
+    }
+    session_id = member.session_id if token != "operator" else "session-x"
+    body = {**bodies[call], "session_id": session_id}
 
     usual = await world.call("POST", path, body, token=secret)
     stray = await world.call("POST", f"{path}/", body, token=secret)
@@ -263,3 +264,20 @@ async def test_a_call_is_answered_the_same_however_it_is_found(
     route = f'method="POST",route="/v1/runners/{{runner_id}}/{call}"'
     status = usual.status_code
     assert f'election_http_requests_total{{{route},status="{status}"}} 3.0' in counted
+
+
+@pytest.mark.parametrize("behind", ["", "/"])
+async def test_a_host_that_is_none_is_refused_however_a_call_is_found(
+    world: World, behind: str
+) -> None:
+    """Litestar refuses it, and so it refuses what is not for it to find."""
+    await world.group()
+    member = await world.member()
+    headers = {"Host": "bad host", "Authorization": f"Bearer {world.operator}"}
+    assert world.app is not None
+    async with httpx.AsyncClient(
+        transport=in_process(world.app), base_url="http://test", headers=headers
+    ) as client:
+        answer = await client.post(f"/v1/runners/{member.id}/taint{behind}", json={"key": "k"})
+
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid")

@@ -59,7 +59,7 @@ def _print_ballot(decision: DecisionInfo, names: Mapping[str, str]) -> None:
 _CHANGES: Final = {
     "taint": "It is tainted, so that it must not lead.",
     "untaint": "All its taints are removed, whoever owns them.",
-    "lose": "It falls silent, and its lease and any grace are over.",
+    "lose": "It falls silent and its lease is over; no grace spares it.",
     "pin": "It is pinned.",
     "drain": "It is drained.",
     "undrain": "Its drain is ended.",

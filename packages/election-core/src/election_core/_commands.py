@@ -189,7 +189,7 @@ class Leave:
 
 @frozen(kw_only=True)
 class LoseRunner:
-    """The runner's lease is over, and any grace too. For what-if only: no caller may say so."""
+    """The runner's lease is over; no grace spares it. For what-if only: no caller may say so."""
 
     runner_id: str
 

@@ -312,6 +312,70 @@ async def test_what_a_commit_cannot_tell_is_looked_up(cancelled: str) -> None:
         assert (answers[0].role, answers[0].cancel) == (Role.LEADER, (job.id,))
 
 
+@pytest.mark.parametrize("slow", [0.7, 3])
+async def test_leases_that_were_renewed_during_a_commit_are_looked_up(slow: float) -> None:
+    """A commit takes long, until the lease it was planned from is over: what counts is the row."""
+    async with a_fleet() as fleet:
+        first, second = await fleet.join("first"), await fleet.join("second")
+        answers: dict[str, Standing] = {}
+
+        async def wait(who: Standing) -> None:
+            answers[who.runner_id] = await fleet.engine.beat(
+                who.runner_id, who.session_id, wait=timedelta(seconds=5)
+            )
+
+        async def release() -> None:
+            await fleet.engine.release(first.runner_id, first.session_id, 1)
+
+        async with anyio.create_task_group() as beating:
+            beating.start_soon(fleet.keep_beating, first)
+            await anyio.sleep(9)  # the second one's lease has a second left
+            fleet.store.slow_commits = slow
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(wait, first)
+                await anyio.sleep(0.1)
+                tasks.start_soon(release)
+                await anyio.sleep(0.5)
+                tasks.start_soon(wait, second)
+            beating.cancel_scope.cancel()
+
+        new, old = answers[second.runner_id], answers[first.runner_id]
+        assert (new.role, new.leader_runner_id) == (Role.LEADER, second.runner_id)
+        assert new.lease_remaining == LEASE
+        assert (old.role, old.leader_runner_id) == (Role.STANDBY, second.runner_id)
+
+
+async def test_a_job_cancelled_during_a_commit_is_told_at_once_after_it() -> None:
+    """What the commit could not know comes with the next answer, which does not wait."""
+    async with a_fleet() as fleet:
+        engine = fleet.engine
+        first, second = await fleet.join("first"), await fleet.join("second")
+        spec = JobSpec(kind="work", runner_id=second.runner_id)
+        job = (await engine.enqueue(GROUP, spec)).job
+        await engine.claim(second.runner_id, second.session_id, claim_id="c")
+        answers: list[Standing] = []
+
+        async def wait() -> None:
+            for _ in range(2):
+                seen = answers[-1].standing_version if answers else second.standing_version
+                answers.append(
+                    await engine.beat(second.runner_id, second.session_id, seen=seen, wait=LONG)
+                )
+
+        began = anyio.current_time()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(1)
+            fleet.store.slow_commits = 0.5
+            tasks.start_soon(engine.release, first.runner_id, first.session_id, 1)
+            await anyio.sleep(0.1)
+            await fleet.store.cancel(job.id)
+
+        assert [answer.role for answer in answers] == [Role.LEADER] * 2
+        assert answers[-1].cancel == (job.id,)
+        assert anyio.current_time() == began + 1.5
+
+
 async def test_what_a_commit_tells_of_another_session_is_looked_up() -> None:
     """Superseded elsewhere, a process is not told the role of the session that took its place."""
     async with a_fleet() as fleet:

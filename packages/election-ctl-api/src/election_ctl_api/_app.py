@@ -115,13 +115,14 @@ def _routes_about_one() -> Mapping[tuple[str, str], tuple[Operation, str]]:
     """The routes to do something with one runner, job or group, and what they call its id."""
     found = {}
     for operation in OPERATIONS:
-        if operation.method == "POST" and len(operation.path_parameters) == 1:
-            before, _, behind = _around_id(operation.path)
+        before, id_, behind = _around_id(operation.path)
+        if operation.method == "POST" and operation.path_parameters == [id_.strip("{}")]:
             found[before, behind] = operation, operation.path_parameters[0]
     return found
 
 
 _ABOUT_ONE = _routes_about_one()
+_PLAIN_HOST = re.compile(r"[\w.:\[\]-]*", re.ASCII)
 
 
 def _about_one(scope: Scope) -> tuple[Operation, dict[str, str]] | None:
@@ -130,7 +131,7 @@ def _about_one(scope: Scope) -> tuple[Operation, dict[str, str]] | None:
         return None
     before, id_, behind = _around_id(scope["path"])
     found = _ABOUT_ONE.get((before, behind)) if id_ else None
-    if found is None:
+    if found is None or not _PLAIN_HOST.fullmatch(header(scope, b"host") or ""):
         return None
     operation, name = found
     return operation, {name: id_}

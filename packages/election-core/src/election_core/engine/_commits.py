@@ -152,12 +152,14 @@ class Commits:
 def _pulses(changes: Changes, after: Snapshot, at: datetime) -> dict[str, Pulse]:
     """The runners whose standing changed as a commit left them.
 
-    A renewal meanwhile may have left more of a lease than this tells. What jobs were cancelled is
-    not known here.
+    Leases are those that it was planned from. If that of the leader is over by now, it took long
+    and the leader has renewed since; then nothing is known.
     """
     holder = after.incumbent
     leader = None if holder is None else holder.session
     ends = None if leader is None else leader.term_expires_at
+    if ends is not None and ends <= at:
+        return {}
     runners = [after.runner(runner_id) for runner_id in changes.roused]
     return {
         runner.id: pulse_of(runner, runner.session, after.group, ends, at)

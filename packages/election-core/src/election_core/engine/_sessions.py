@@ -167,12 +167,14 @@ class SessionCalls(EngineBase):
 
 
 def _follows(told: Pulse, pulse: Pulse) -> bool:
-    """Whether what a commit told is all that changed of a standing since its pulse was read.
+    """Whether what a commit told is what changed of a standing since its pulse was read.
 
-    It does not know of cancelled jobs; each raises the standing version on its own.
+    It knows neither of cancelled jobs nor of renewals since the commit was planned. A job that is
+    cancelled meanwhile raises the version once more, so the next answer comes at once.
     """
     return (
         told.session_id == pulse.session_id
         and told.standing_version == pulse.standing_version + 1
+        and told.lease_expires_at >= pulse.lease_expires_at
         and not pulse.cancel
     )
